@@ -1,0 +1,1 @@
+//! Interactions in; lake, training sets and analytics out.

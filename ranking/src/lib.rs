@@ -1,0 +1,1 @@
+//! Retrieval and ranking models, their training and evaluation, the feed recipe.

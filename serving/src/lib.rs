@@ -1,0 +1,1 @@
+//! The HTTP APIs, state, analyst access and the built-in web app.

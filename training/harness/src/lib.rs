@@ -1,0 +1,1 @@
+//! What both trainers share: device, checkpoints, run tracking, progress.
