@@ -1,0 +1,80 @@
+//! What must hold of encoded clips.
+
+use super::*;
+use crate::corpus::Corpus;
+
+fn clip() -> Clip {
+    let mut clip = Corpus::new(5, 32).sample(2).clip;
+    clip.frames.truncate(clip.frame_len() * 24);
+    clip.samples.truncate(12_000);
+    clip
+}
+
+#[test]
+fn an_mp4_states_its_size_length_and_sound() {
+    let options = EncodeOptions { size: (64, 96), ..EncodeOptions::default() };
+    let mp4 = encode_mp4(&clip(), options).unwrap();
+    let info = probe(&mp4).unwrap();
+    assert_eq!((info.width, info.height, info.has_sound), (64, 96, true));
+    assert!((990..=1021).contains(&info.duration_ms), "{info:?}");
+    assert!(!mp4.windows(4).take(64).any(|kind| kind == b"mdat"), "the index comes first");
+}
+
+#[test]
+fn a_silent_clip_has_no_sound_track() {
+    let silent = Clip { samples: Vec::new(), ..clip() };
+    let mp4 = encode_mp4(&silent, EncodeOptions { size: (32, 32), ..EncodeOptions::default() }).unwrap();
+    assert!(!probe(&mp4).unwrap().has_sound);
+}
+
+#[test]
+fn the_same_clip_gives_the_same_bytes() {
+    let options = EncodeOptions { size: (32, 32), ..EncodeOptions::default() };
+    assert_eq!(encode_mp4(&clip(), options).unwrap(), encode_mp4(&clip(), options).unwrap());
+}
+
+#[test]
+fn sound_survives_encoding_in_place() {
+    // What a browser does: decode, drop the announced pre-skip, compare with what went in.
+    let sound = resample::resample(&clip().samples, 12_000, ENCODED_SAMPLE_RATE);
+    let sound: Vec<f32> = if sound.iter().any(|sample| sample.abs() > 0.05) {
+        sound
+    } else {
+        (0..48_000).map(|index| 0.5 * (index as f32 * 0.06).sin() * (-(index as f32) / 9000.0).exp()).collect()
+    };
+    let mut decoder = opus_rs::OpusDecoder::new(48_000, 1).unwrap();
+    let mut decoded = Vec::new();
+    let mut block = vec![0.0; opus::PACKET_SAMPLES];
+    for packet in opus::encode(&sound).unwrap() {
+        let length = decoder.decode(&packet, opus::PACKET_SAMPLES, &mut block).unwrap();
+        decoded.extend_from_slice(&block[..length]);
+    }
+    let decoded = &decoded[312..];
+    let dot = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(x, y)| x * y).sum() };
+    let sound = &sound[..decoded.len()];
+    let correlation = dot(sound, decoded) / (dot(sound, sound) * dot(decoded, decoded)).sqrt();
+    assert!(correlation > 0.97, "correlation {correlation}");
+}
+
+#[test]
+fn what_cannot_be_encoded_is_refused_by_name() {
+    let odd = EncodeOptions { size: (63, 64), ..EncodeOptions::default() };
+    let message = encode_mp4(&clip(), odd).unwrap_err().to_string();
+    assert!(message.contains("63x64"), "{message}");
+    let empty = Clip { frames: Vec::new(), ..clip() };
+    assert!(matches!(encode_mp4(&empty, EncodeOptions::default()), Err(MediaError::Empty)));
+    assert!(probe(b"not a video").is_err());
+}
+
+#[test]
+fn stills_have_the_size_of_their_frames() {
+    let clip = clip();
+    let size = |png: &[u8]| {
+        let picture = image::load_from_memory(png).unwrap();
+        (picture.width(), picture.height())
+    };
+    assert_eq!(size(&thumbnail_png(&clip, 3).unwrap()), (32, 32));
+    assert_eq!(size(&spritesheet_png(&clip, 4, 2).unwrap()), (128, 64));
+    assert_eq!(size(&contact_sheet_png(&[clip.clone(), clip.clone()], 3).unwrap()), (3 * 36 - 4, 2 * 36 - 4));
+    assert!(matches!(thumbnail_png(&clip, 24), Err(MediaError::NoFrame { frame: 24, count: 24 })));
+}
