@@ -172,7 +172,8 @@ export const revokeCameo = (cameo, scope) => send("POST", `/v1/cameos/${id(cameo
 export const cameoUses = (cameo, signal) => read(`/v1/cameos/${id(cameo)}/uses`, signal);
 
 // Insights
-export const summary = (days, signal) => read(`/v1/analytics/summary${query({ days })}`, signal);
+export const summary = (days, scope, signal) =>
+  read(`/v1/analytics/summary${query({ days, scope })}`, signal);
 export const runSql = (text, signal) => send("POST", "/v1/sql", { query: text, format: "json" }, { signal });
 
 // Guardians

@@ -4,7 +4,7 @@
 import * as api from "../api.js";
 import { barChart, funnel, lineChart } from "../charts.js";
 import { h } from "../dom.js";
-import { count, percent, shortCount } from "../format.js";
+import { count, percent, shortCount, words } from "../format.js";
 import { empty, show } from "../notices.js";
 import { go, href } from "../router.js";
 import { me } from "../session.js";
@@ -15,14 +15,24 @@ const RANGES = [
   ["7", "7 days"],
   ["14", "14 days"],
   ["28", "28 days"],
+  ["90", "90 days"],
+];
+const DAYS = "14";
+const SCOPES = [
+  ["platform", "Platform"],
+  ["mine", "My clips"],
 ];
 const ANALYSTS = new Set(["analyst", "admin"]);
+const DAY_MS = 86_400_000;
+const COUNTS = ["impressions", "plays", "completions", "likes", "follows", "shares"];
 
 export async function render(element, { route, signal }) {
-  const days = RANGES.some(([value]) => value === route.params.get("days")) ? route.params.get("days") : "14";
-  const sql = route.params.get("sql") ?? undefined;
   const analyst = ANALYSTS.has(me().role);
+  const asked = Object.fromEntries(route.params);
+  const days = RANGES.some(([value]) => value === asked.days) ? asked.days : DAYS;
+  const scope = analyst && asked.scope !== "mine" ? "platform" : "mine";
   const body = h("div", { class: "stack", testid: "charts" });
+  const change = (what) => (event) => go(href("dashboard", [], { ...asked, [what]: event.target.value }));
   element.append(
     h(
       "div",
@@ -34,61 +44,52 @@ export async function render(element, { route, signal }) {
           "div",
           {},
           h("h1", {}, "Insights"),
-          h(
-            "p",
-            {},
-            analyst ? "How the whole platform is doing, from the lake." : "How your clips are doing.",
-          ),
+          h("p", {}, scope === "platform" ? "How the whole platform is doing." : "How your clips are doing."),
         ),
-        segments("days", RANGES, days, {
-          testid: "range",
-          onchange: (event) => go(href("dashboard", [], { days: event.target.value, sql })),
-        }),
+        h(
+          "div",
+          { class: "actions" },
+          analyst && segments("scope", SCOPES, scope, { testid: "scope", onchange: change("scope") }),
+          segments("days", RANGES, days, { testid: "range", onchange: change("days") }),
+        ),
       ),
       body,
-      analyst && sqlBox({ signal, sql, days: days === "14" ? undefined : days }),
+      analyst && sqlBox({ signal, asked }),
     ),
   );
-  await show(body, signal, () => api.summary(days, signal), charts);
+  await show(
+    body,
+    signal,
+    () => api.summary(days, scope, signal),
+    (summary) => charts(summary, Number(days)),
+  );
 }
 
-function charts(summary) {
-  const daily = summary.days;
-  const days = daily.map((row) => row.date);
-  const column = (name) => daily.map((row) => row[name] ?? 0);
-  const total = (name) => column(name).reduce((sum, value) => sum + value, 0);
-  if (!total("impressions"))
+function charts(summary, length) {
+  const { funnel: total } = summary;
+  if (!total.impressions)
     return empty({
       glyph: "chart",
       title: "Nothing to show yet",
-      text: "Publish a clip; as soon as people watch it, the figures appear here.",
+      text:
+        summary.scope === "mine"
+          ? "Publish a clip; as soon as people watch it, its figures appear here."
+          : "Nobody was shown a clip in these days.",
     });
-  const completion = daily.map((row) => row.completion ?? 0);
-  const completed = daily.reduce((sum, row) => sum + (row.completion ?? 0) * row.plays, 0);
+  const daily = everyDay(summary.days, length);
+  const days = daily.map((row) => row.date);
+  const column = (name) => daily.map((row) => row[name]);
+  const line = (title, name) => ({ name: title, values: column(name) });
+  const completion = daily.map((row) => (row.plays ? row.completions / row.plays : 0));
+  const part = (value, whole) => percent(whole ? value / whole : 0);
   return [
     h(
       "dl",
       { class: "figures" },
-      figure(
-        "Impressions",
-        shortCount(total("impressions")),
-        `${count(total("impressions"))} in ${days.length} days`,
-      ),
-      figure(
-        "Plays",
-        shortCount(total("plays")),
-        `${percent(total("plays") / total("impressions"))} of impressions`,
-      ),
-      figure(
-        "Completion",
-        percent(total("plays") ? completed / total("plays") : 0),
-        "of each play, on average",
-      ),
-      figure(
-        "Likes",
-        shortCount(total("likes")),
-        `${percent(total("plays") ? total("likes") / total("plays") : 0)} of plays`,
-      ),
+      figure("Impressions", total.impressions, `in ${length} days`),
+      figure("Plays", total.plays, `${part(total.plays, total.impressions)} of impressions`),
+      figure("Completed", total.completions, `${part(total.completions, total.plays)} of plays`),
+      figure("Likes", total.likes, `${part(total.likes, total.plays)} of plays`),
     ),
     h(
       "div",
@@ -98,10 +99,7 @@ function charts(summary) {
         lineChart({
           title: "Reach",
           days,
-          series: [
-            { name: "Impressions", values: column("impressions") },
-            { name: "Plays", values: column("plays") },
-          ],
+          series: [line("Impressions", "impressions"), line("Plays", "plays")],
         }),
       ),
       card(
@@ -109,7 +107,7 @@ function charts(summary) {
         lineChart({
           title: "Completion",
           days,
-          series: [{ name: "Completion", values: completion }],
+          series: [{ name: "Played to the end", values: completion }],
           format: percent,
           most: 1,
         }),
@@ -119,24 +117,29 @@ function charts(summary) {
       "div",
       { class: "columns" },
       card("Likes a day", barChart({ title: "Likes", days, values: column("likes") })),
-      card("From seen to shared", funnel(steps(summary, total))),
+      card("From seen to shared", funnel(COUNTS.map((name) => ({ name: words(name), value: total[name] })))),
     ),
-    card("Top clips", topClips(summary.top_clips ?? [])),
+    card("Top clips", topClips(summary.top_clips)),
   ];
 }
 
-function steps(summary, total) {
-  return [
-    { name: "Impressions", value: total("impressions") },
-    { name: "Plays", value: total("plays") },
-    { name: "Long views", value: total("long_views") },
-    { name: "Likes", value: total("likes") },
-    { name: "Shares", value: total("shares") },
-  ];
+/** The server leaves out days on which nothing was shown: they are zeros here. */
+function everyDay(rows, length) {
+  const known = new Map(rows.map((row) => [row.date, row]));
+  const none = Object.fromEntries(COUNTS.map((name) => [name, 0]));
+  return Array.from({ length }, (_, index) => {
+    const date = new Date(Date.now() - (length - 1 - index) * DAY_MS).toISOString().slice(0, 10);
+    return known.get(date) ?? { date, ...none };
+  });
 }
 
 function figure(name, value, text) {
-  return h("div", { class: "figure" }, h("dt", {}, name), h("dd", {}, value, h("small", {}, text)));
+  return h(
+    "div",
+    { class: "figure", title: count(value) },
+    h("dt", {}, name),
+    h("dd", {}, shortCount(value), h("small", {}, text)),
+  );
 }
 
 function card(title, ...content) {
@@ -172,9 +175,12 @@ function topClips(clips) {
             {},
             h("td", {}, clip.caption ?? clip.video_id),
             h("td", {}, clip.creator_id ?? "–"),
-            [count(clip.impressions), count(clip.plays), percent(clip.completion), count(clip.likes)].map(
-              (value) => h("td", { class: "number" }, value),
-            ),
+            [
+              count(clip.impressions),
+              count(clip.plays),
+              percent(clip.plays ? clip.completions / clip.plays : 0),
+              count(clip.likes),
+            ].map((value) => h("td", { class: "number" }, value)),
           ),
         ),
       ),

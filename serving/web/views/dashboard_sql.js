@@ -10,15 +10,15 @@ import { href, remember } from "../router.js";
 const EXAMPLES = [
   [
     "Engagement a day",
-    "SELECT event_date, kind, count(*) AS events\nFROM events\nGROUP BY event_date, kind\nORDER BY event_date DESC, events DESC\nLIMIT 50",
+    "SELECT event_date, impressions, viewers, round(click_rate, 3) AS click_rate,\n  round(like_rate, 3) AS like_rate, round(watch_s_per_viewer, 1) AS watch_s_per_viewer\nFROM daily_engagement\nORDER BY event_date DESC\nLIMIT 30",
   ],
   [
-    "Most liked creators",
-    "SELECT creator_id, count(*) AS likes\nFROM events\nWHERE kind = 'like'\nGROUP BY creator_id\nORDER BY likes DESC\nLIMIT 20",
+    "Best topics",
+    "SELECT v.topic, count(*) AS impressions, round(avg(CAST(o.long_view AS DOUBLE)), 3) AS long_view_rate,\n  round(avg(CAST(o.liked AS DOUBLE)), 3) AS like_rate\nFROM impression_outcomes o JOIN videos_latest v ON v.video_id = o.video_id\nGROUP BY v.topic\nORDER BY like_rate DESC",
   ],
   [
-    "Watch time by topic",
-    "SELECT v.topic, count(*) AS watches, round(avg(e.watch_ms)) AS mean_watch_ms\nFROM events e JOIN videos v ON v.video_id = e.video_id\nWHERE e.kind = 'watch'\nGROUP BY v.topic\nORDER BY watches DESC",
+    "By place in the feed",
+    "SELECT position, count(*) AS impressions, round(avg(CAST(click AS DOUBLE)), 3) AS click_rate\nFROM impression_outcomes\nWHERE position IS NOT NULL\nGROUP BY position\nORDER BY position\nLIMIT 20",
   ],
   [
     "Refused rows",
@@ -26,15 +26,15 @@ const EXAMPLES = [
   ],
 ];
 
-/** The box; `sql` runs at once when the address brought it. */
-export function sqlBox({ signal, sql, days }) {
+/** The box; `asked` is what the address holds; a question in it runs at once. */
+export function sqlBox({ signal, asked }) {
   const text = h("textarea", {
     class: "input input--code",
     rows: 6,
     spellcheck: "false",
     "aria-label": "SQL",
     testid: "sql",
-    value: sql ?? EXAMPLES[0][1],
+    value: asked.sql ?? EXAMPLES[0][1],
   });
   const run = h("button", { class: "button button--primary", testid: "sql-run" }, "Run");
   const result = h("div", { class: "stack", testid: "sql-result", "aria-live": "polite" });
@@ -58,7 +58,11 @@ export function sqlBox({ signal, sql, days }) {
       "div",
       { class: "actions" },
       run,
-      h("span", { class: "hint" }, "Tables: events, users, videos, histories, quarantine. Read only."),
+      h(
+        "span",
+        { class: "hint" },
+        "Read only. Tables: events, users, videos, histories, quarantine. Views: impression_outcomes, daily_engagement, video_engagement.",
+      ),
     ),
     result,
   );
@@ -66,7 +70,7 @@ export function sqlBox({ signal, sql, days }) {
     "keydown",
     (event) => event.key === "Enter" && (event.metaKey || event.ctrlKey) && form.requestSubmit(),
   );
-  if (sql) ask(sql);
+  if (asked.sql) ask(asked.sql);
   return form;
 
   function ask(query) {
@@ -78,7 +82,7 @@ export function sqlBox({ signal, sql, days }) {
     event?.preventDefault();
     const query = text.value.trim();
     if (!query) return;
-    remember(href("dashboard", [], { days, sql: query }));
+    remember(href("dashboard", [], { ...asked, sql: query }));
     run.disabled = true;
     fill(result, loading("line"));
     try {

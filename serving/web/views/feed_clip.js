@@ -39,7 +39,7 @@ class Sound extends EventTarget {
 export const sound = new Sound();
 
 /** A feed item, or a bare post, in the words of this app. */
-export function clipOf({ post, impression_id: impressionId, position, reason, following = false }) {
+export function clipOf({ post, impression_id: impressionId, position, source, reason, score }) {
   return {
     postId: post.id,
     videoId: post.video_id,
@@ -49,10 +49,9 @@ export function clipOf({ post, impression_id: impressionId, position, reason, fo
     mediaPath: post.video_url,
     creatorId: post.creator_id,
     handle: post.creator_handle,
-    following,
     impressionId,
     position,
-    reason,
+    shown: { source, reason, score },
   };
 }
 
@@ -312,7 +311,6 @@ function about(clip) {
     testid: "follow",
     onclick: toggleFollow,
   });
-  let { following } = clip;
   paint();
   return h(
     "div",
@@ -347,15 +345,20 @@ function about(clip) {
   );
 
   function paint() {
+    const following = me().following.includes(clip.creatorId);
     fill(button, following ? "Following" : "Follow");
     button.setAttribute("aria-pressed", String(following));
   }
 
   async function toggleFollow() {
+    const account = me();
+    const following = account.following.includes(clip.creatorId);
     await busy(button, async () => {
       await (following ? api.unfollow(clip.creatorId) : api.follow(clip.creatorId));
-      following = !following;
-      if (following) record("follow", clip);
+      account.following = account.following.filter((creator) => creator !== clip.creatorId);
+      if (following) return;
+      account.following.push(clip.creatorId);
+      record("follow", clip);
     });
     paint();
   }

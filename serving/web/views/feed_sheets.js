@@ -7,16 +7,8 @@ import { save } from "../media.js";
 import { busy, failed, loading, notice, sheet } from "../notices.js";
 import { record } from "../outbox.js";
 
-const SOURCES = {
-  following: "You follow its creator.",
-  retrieval: "It resembles clips that you watched and liked.",
-  personal: "It resembles clips that you watched and liked.",
-  trending: "Many people are watching it now.",
-  trending_near_you: "Many people near you are watching it now.",
-  nearby: "Many people near you are watching it now.",
-  fresh: "It is new, and few people have seen it yet.",
-  exploration: "A small share of your feed tries something new.",
-};
+/** What the ranker predicted is logged among the features under this prefix. */
+const PREDICTED = "predicted_";
 
 /** Why the person sees this clip: its source, its score, and the features it was scored on. */
 export function whySheet(clip) {
@@ -24,37 +16,43 @@ export function whySheet(clip) {
     if (!clip.impressionId) return h("p", {}, "You opened it by its link.");
     const body = h("div", { class: "stack" }, loading("line"));
     api.explain(clip.impressionId).then(
-      (answer) => fill(body, reasons({ ...clip.reason, ...answer })),
-      (error) => fill(body, clip.reason ? reasons(clip.reason) : failed(error)),
+      (answer) => fill(body, reasons({ ...clip.shown, ...answer })),
+      (error) => fill(body, clip.shown.reason ? reasons(clip.shown) : failed(error)),
     );
     return body;
   });
 }
 
-function reasons(reason) {
-  const scores = Object.entries(reason.predictions ?? {}).sort((one, other) => other[1] - one[1]);
-  const features = Object.entries(reason.features ?? {}).filter(([, value]) => Math.abs(value) > 0.001);
+function reasons({ source, reason, score, propensity, policy, features = {} }) {
+  const entries = Object.entries(features);
+  const predicted = entries.filter(([name]) => name.startsWith(PREDICTED) && !name.endsWith("_ms"));
+  const inputs = entries.filter(([name]) => !name.startsWith(PREDICTED));
   return [
-    h("p", { testid: "why-source" }, SOURCES[reason.source] ?? `It came from “${words(reason.source)}”.`),
+    h("p", { testid: "why-reason" }, sentence(reason)),
     h(
       "dl",
       { class: "facts" },
-      fact("Source", words(reason.source)),
-      fact("Score", reason.score?.toFixed(3)),
-      fact("Chance of this place", reason.propensity === undefined ? undefined : percent(reason.propensity)),
-      fact("Chosen by", reason.policy),
+      fact("Source", words(source)),
+      fact("Score", score?.toFixed(3)),
+      fact("Chance of this place", propensity === undefined ? undefined : percent(propensity)),
+      fact("Chosen by", policy),
     ),
-    scores.length > 0 &&
-      h("section", { class: "score" }, h("h3", {}, "What it expects of you"), scores.map(bar)),
-    features.length > 0 &&
+    predicted.length > 0 &&
+      h(
+        "section",
+        { class: "score" },
+        h("h3", {}, "What it expects of you"),
+        predicted.sort((one, other) => other[1] - one[1]).map(bar),
+      ),
+    inputs.length > 0 &&
       h(
         "details",
         {},
-        h("summary", {}, `The ${features.length} features behind the score`),
+        h("summary", {}, `The ${inputs.length} features behind the score`),
         h(
           "dl",
           { class: "facts" },
-          features.map(([name, value]) => fact(words(name), value.toFixed(3))),
+          inputs.map(([name, value]) => fact(words(name), value.toFixed(3))),
         ),
       ),
     h(
@@ -62,9 +60,13 @@ function reasons(reason) {
       { class: "hint" },
       "Turn personalisation off in ",
       h("a", { href: "#/settings" }, "Settings"),
-      " and nothing you did counts here.",
+      ", and nothing that you did counts here.",
     ),
   ];
+}
+
+function sentence(reason) {
+  return `This clip is here because it is ${reason}.`;
 }
 
 function fact(name, value) {
@@ -75,7 +77,7 @@ function bar([name, value]) {
   return h(
     "div",
     { class: "score__row" },
-    h("span", {}, words(name)),
+    h("span", {}, words(name.slice(PREDICTED.length))),
     h("span", { class: "meter" }, h("i", { vars: { "--part": value } })),
     h("span", {}, percent(value)),
   );
