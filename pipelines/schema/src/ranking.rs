@@ -4,6 +4,10 @@
 //! [`RankingInput`] online. Both sides get it from here, so that training and serving cannot
 //! drift apart.
 
+mod codec;
+
+pub use codec::{CodecError, example_schema, examples_from_batch, examples_to_batch};
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::VideoId;
