@@ -1,0 +1,314 @@
+//! The lake: one Delta table for each [`Table`], on the local disk.
+//!
+//! Batches enter in the table's own schema and become visible all at once, at commit.
+//! INVARIANT: when an append returns, its files and its commit are on stable storage. The local
+//! object store does not fsync, so this does, files before the commit that names them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::prelude::SessionContext;
+use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake::kernel::{Action, StructType, Transaction, engine::arrow_conversion::TryIntoKernel};
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use deltalake::writer::{DeltaWriter, RecordBatchWriter};
+use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri};
+use kinora_schema::table::Table;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::error::{PipelineError, Result};
+use crate::query::{LakeRuntime, new_session};
+
+/// Handle to the lake; cheap to clone, shared between tasks.
+#[derive(Clone, Debug)]
+pub struct Lake {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    tables: Mutex<HashMap<Table, DeltaTable>>,
+    /// Held by whoever checks what is stored before appending; see [`Lake::lock_for_ingest`].
+    ingest: Mutex<()>,
+    runtime: LakeRuntime,
+}
+
+/// Outcome of [`Lake::append_in_transaction`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// The rows are in, as this table version.
+    Version(u64),
+    /// This transaction, or a later one of the application, was committed before; nothing was done.
+    Before,
+}
+
+impl Lake {
+    /// Opens the lake at `root`, creating the directory; each table is created at first use.
+    #[expect(clippy::unused_async, reason = "an object store's lake will have to ask it")]
+    pub async fn open(root: impl AsRef<Path>) -> Result<Self> {
+        let root = root.as_ref();
+        fs::create_dir_all(root).map_err(PipelineError::io("create", root))?;
+        let root = fs::canonicalize(root).map_err(PipelineError::io("open", root))?;
+        if root.to_str().is_none() {
+            return Err(PipelineError::LakePath { path: root });
+        }
+        let runtime = LakeRuntime::new()?;
+        let (tables, ingest) = (Mutex::default(), Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { root, tables, ingest, runtime }) })
+    }
+
+    /// Directory of the lake.
+    pub fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// Directory of one table.
+    pub fn table_path(&self, table: Table) -> PathBuf {
+        self.inner.root.join(table.name())
+    }
+
+    /// Appends a batch of the table's schema; returns the table's new version.
+    pub async fn append(&self, table: Table, batch: RecordBatch) -> Result<u64> {
+        let mut append = self.begin(table).await?;
+        append.write(batch).await?;
+        append.commit().await
+    }
+
+    /// Appends a batch once: the commit carries `(app_id, version)`, and a second call with the
+    /// same or an earlier `version` does nothing.
+    pub async fn append_in_transaction(
+        &self,
+        table: Table,
+        batch: RecordBatch,
+        app_id: &str,
+        version: i64,
+    ) -> Result<Committed> {
+        let mut append = self.begin(table).await?;
+        append.write(batch).await?;
+        append.commit_once(app_id, version).await
+    }
+
+    /// Starts an append of any number of batches that becomes visible only at its commit.
+    pub async fn begin(&self, table: Table) -> Result<Append> {
+        let tables = self.opened(table).await?;
+        let writer = RecordBatchWriter::for_table(&tables[&table])
+            .map_err(PipelineError::delta("write", self.table_path(table)))?
+            .with_writer_properties(writer_properties());
+        Ok(Append { lake: self.clone(), table, writer, rows: 0 })
+    }
+
+    /// Latest version of a table.
+    pub async fn version(&self, table: Table) -> Result<u64> {
+        let tables = self.current(table).await?;
+        Ok(tables[&table].version().unwrap_or_default())
+    }
+
+    /// Latest version of every table, by name.
+    pub async fn versions(&self) -> Result<BTreeMap<String, u64>> {
+        let mut versions = BTreeMap::new();
+        for table in Table::ALL {
+            versions.insert(table.name().to_owned(), self.version(table).await?);
+        }
+        Ok(versions)
+    }
+
+    /// The last transaction version that `app_id` committed to a table.
+    pub async fn transaction_version(&self, table: Table, app_id: &str) -> Result<Option<i64>> {
+        let tables = self.current(table).await?;
+        transaction_version(&tables[&table], app_id)
+            .await
+            .map_err(PipelineError::delta("read", self.table_path(table)))
+    }
+
+    /// A session over the latest version of every table, with the analysts' views. All sessions of
+    /// a lake share one memory budget.
+    pub async fn session(&self) -> Result<SessionContext> {
+        let context = new_session(&self.inner.runtime);
+        for table in Table::ALL {
+            let path = self.table_path(table);
+            let tables = self.current(table).await?;
+            let provider = tables[&table].table_provider().await.map_err(PipelineError::Read)?;
+            tables[&table]
+                .update_datafusion_session(&context.state())
+                .map_err(PipelineError::delta("read", path))?;
+            context.register_table(table.name(), provider).map_err(PipelineError::Read)?;
+        }
+        crate::views::register(&context).await?;
+        Ok(context)
+    }
+
+    /// Held across "what is stored already?" and the append that depends on the answer, by tasks of
+    /// this process through a mutex and by other processes through a lock on a file.
+    pub(crate) async fn lock_for_ingest(&self) -> Result<IngestLock<'_>> {
+        let guard = self.inner.ingest.lock().await;
+        let path = self.inner.root.join("ingest.lock");
+        let file = tokio::task::spawn_blocking(move || {
+            let file = File::create(&path).map_err(PipelineError::io("write", &path))?;
+            file.lock().map_err(PipelineError::io("lock", &path))?;
+            Ok(file)
+        })
+        .await
+        .map_err(PipelineError::Stopped)??;
+        Ok(IngestLock { _file: file, _guard: guard })
+    }
+
+    /// The tables, with `table` opened (or created) but possibly not at its latest version.
+    async fn opened(&self, table: Table) -> Result<MutexGuard<'_, HashMap<Table, DeltaTable>>> {
+        let mut tables = self.inner.tables.lock().await;
+        if !tables.contains_key(&table) {
+            let path = self.table_path(table);
+            fs::create_dir_all(&path).map_err(PipelineError::io("create", &path))?;
+            let opened = open_or_create(table, &path).await.map_err(PipelineError::delta("open", &path))?;
+            tables.insert(table, opened);
+        }
+        Ok(tables)
+    }
+
+    /// The tables, with `table` at its latest version: other processes append too.
+    async fn current(&self, table: Table) -> Result<MutexGuard<'_, HashMap<Table, DeltaTable>>> {
+        let mut tables = self.opened(table).await?;
+        if let Some(opened) = tables.get_mut(&table) {
+            opened.update_state().await.map_err(PipelineError::delta("read", self.table_path(table)))?;
+        }
+        Ok(tables)
+    }
+}
+
+/// Released on drop.
+#[derive(Debug)]
+pub(crate) struct IngestLock<'a> {
+    _file: File,
+    _guard: MutexGuard<'a, ()>,
+}
+
+/// An append in progress. Dropping it leaves the table as it was.
+#[derive(Debug)]
+pub struct Append {
+    lake: Lake,
+    table: Table,
+    writer: RecordBatchWriter,
+    rows: u64,
+}
+
+impl Append {
+    /// Adds a batch of the table's schema. An error discards the whole append.
+    pub async fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        let rows = batch.num_rows() as u64;
+        if rows > 0 {
+            let path = self.lake.table_path(self.table);
+            self.writer.write(batch).await.map_err(PipelineError::delta("write", path))?;
+            self.rows += rows;
+        }
+        Ok(())
+    }
+
+    /// Makes the rows visible, durably. Without rows there is no new version.
+    pub async fn commit(self) -> Result<u64> {
+        if self.rows == 0 {
+            return self.lake.version(self.table).await;
+        }
+        self.commit_with(CommitProperties::default()).await
+    }
+
+    /// Makes the rows visible unless `app_id` committed `version` or a later one before.
+    pub async fn commit_once(self, app_id: &str, version: i64) -> Result<Committed> {
+        let before = self.lake.transaction_version(self.table, app_id).await?;
+        if before.is_some_and(|before| before >= version) {
+            return Ok(Committed::Before);
+        }
+        let transaction = Transaction::new(app_id, version);
+        let properties = CommitProperties::default().with_application_transaction(transaction);
+        self.commit_with(properties).await.map(Committed::Version)
+    }
+
+    async fn commit_with(mut self, properties: CommitProperties) -> Result<u64> {
+        let path = self.lake.table_path(self.table);
+        let failed = |error| PipelineError::delta("write", &path)(error);
+        let adds = self.writer.flush().await.map_err(failed)?;
+        for add in &adds {
+            sync_file_and_directory(&path.join(&add.path))?;
+        }
+        sync(&path)?;
+
+        let mut tables = self.lake.current(self.table).await?;
+        let Some(table) = tables.get_mut(&self.table) else {
+            return Err(failed(DeltaTableError::NotInitialized));
+        };
+        let partitions = self.table.partitions();
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: (!partitions.is_empty())
+                .then(|| partitions.iter().map(|&column| column.to_owned()).collect()),
+            predicate: None,
+        };
+        let version = CommitBuilder::from(properties)
+            .with_actions(adds.into_iter().map(Action::Add).collect())
+            .build(Some(table.snapshot().map_err(failed)?), table.log_store(), operation)
+            .await
+            .map_err(failed)?
+            .version();
+        sync_commit(&path, version)?;
+        table.update_state().await.map_err(failed)?;
+        Ok(version)
+    }
+}
+
+async fn open_or_create(table: Table, path: &Path) -> Result<DeltaTable, DeltaTableError> {
+    let url = ensure_table_uri(path.to_string_lossy())?;
+    let mut opened = DeltaTableBuilder::from_url(url)?.build()?;
+    match opened.load().await {
+        Ok(()) => Ok(opened),
+        Err(DeltaTableError::NotATable(_)) => {
+            let schema: StructType = table.schema().as_ref().try_into_kernel()?;
+            opened
+                .create()
+                .with_table_name(table.name())
+                .with_columns(schema.fields().cloned())
+                .with_partition_columns(table.partitions().iter().copied())
+                // Another process may be creating it too: its table is as good.
+                .with_save_mode(SaveMode::Ignore)
+                .await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn transaction_version(table: &DeltaTable, app_id: &str) -> Result<Option<i64>, DeltaTableError> {
+    table.snapshot()?.transaction_version(table.log_store().as_ref(), app_id).await
+}
+
+fn writer_properties() -> WriterProperties {
+    WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build()
+}
+
+fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(PipelineError::io("sync", path))
+}
+
+fn sync_file_and_directory(path: &Path) -> Result<()> {
+    sync(path)?;
+    path.parent().map_or(Ok(()), sync)
+}
+
+/// Syncs the commit and, every so many commits, the checkpoint written with it.
+fn sync_commit(table: &Path, version: u64) -> Result<()> {
+    let log = table.join("_delta_log");
+    let prefix = format!("{version:020}.");
+    for entry in fs::read_dir(&log).map_err(PipelineError::io("read", &log))? {
+        let entry = entry.map_err(PipelineError::io("read", &log))?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(prefix.as_bytes()) || name == "_last_checkpoint" {
+            sync(&entry.path())?;
+        }
+    }
+    sync(&log)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::event_batch::events_to_batch;
+use crate::fixtures::{NOW_MS, impressions};
+
+async fn count(lake: &Lake) -> usize {
+    lake.session().await.unwrap().table("events").await.unwrap().count().await.unwrap()
+}
+
+fn batch(count: u64) -> RecordBatch {
+    events_to_batch(&impressions(count), NOW_MS).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_appended_is_there_when_opened_again() {
+    let directory = TempDir::new().unwrap();
+    let root = directory.path().join("a lake, with % and spaces");
+    let lake = Lake::open(&root).await.unwrap();
+    assert_eq!(lake.append(Table::Events, batch(5)).await.unwrap(), 1);
+    assert_eq!(lake.append(Table::Events, batch(0)).await.unwrap(), 1);
+    assert_eq!(count(&lake).await, 5);
+    let again = Lake::open(&root).await.unwrap();
+    assert_eq!(count(&again).await, 5);
+    assert_eq!(again.versions().await.unwrap()["events"], 1);
+}
+
+#[tokio::test]
+async fn two_handles_see_each_others_rows() {
+    let directory = TempDir::new().unwrap();
+    let (one, two) =
+        (Lake::open(directory.path()).await.unwrap(), Lake::open(directory.path()).await.unwrap());
+    one.append(Table::Events, batch(2)).await.unwrap();
+    two.append(Table::Events, batch(3)).await.unwrap();
+    one.append(Table::Events, batch(4)).await.unwrap();
+    assert_eq!((count(&one).await, count(&two).await), (9, 9));
+}
+
+#[tokio::test]
+async fn a_transaction_is_applied_once_even_after_reopening() {
+    let directory = TempDir::new().unwrap();
+    let lake = Lake::open(directory.path()).await.unwrap();
+    let append = |lake: Lake, version| async move {
+        lake.append_in_transaction(Table::Events, batch(2), "log", version).await.unwrap()
+    };
+    assert_eq!(append(lake.clone(), 10).await, Committed::Version(1));
+    assert_eq!(append(lake.clone(), 10).await, Committed::Before);
+    let again = Lake::open(directory.path()).await.unwrap();
+    assert_eq!(append(again.clone(), 9).await, Committed::Before);
+    assert_eq!(append(again.clone(), 11).await, Committed::Version(2));
+    assert_eq!(count(&lake).await, 4);
+    assert_eq!(again.transaction_version(Table::Events, "log").await.unwrap(), Some(11));
+}
+
+#[tokio::test]
+async fn an_append_that_is_dropped_never_was() {
+    let directory = TempDir::new().unwrap();
+    let lake = Lake::open(directory.path()).await.unwrap();
+    let mut append = lake.begin(Table::Events).await.unwrap();
+    append.write(batch(5)).await.unwrap();
+    drop(append);
+    assert_eq!(count(&lake).await, 0);
+    assert_eq!(lake.version(Table::Events).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_is_named_in_one_line() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("taken");
+    fs::write(&file, "not a directory").unwrap();
+    let error = Lake::open(file.join("lake")).await.unwrap_err().one_line();
+    assert!(error.contains("taken/lake") && !error.contains('\n'), "{error}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_loses_nothing() {
+    // `/dev/full` answers every write with "no space left on device".
+    let directory = TempDir::new().unwrap();
+    let lake = Lake::open(directory.path()).await.unwrap();
+    lake.append(Table::Events, batch(2)).await.unwrap();
+    let day = lake.table_path(Table::Events).join("event_date=2026-01-05");
+    let permissions = fs::metadata(&day).unwrap().permissions();
+    fs::set_permissions(&day, fs::Permissions::from_mode(0o500)).unwrap();
+    let is_root = fs::write(day.join("probe"), "").is_ok();
+    let result = lake.append(Table::Events, batch(3)).await;
+    fs::set_permissions(&day, permissions).unwrap();
+    if !is_root {
+        let error = result.unwrap_err().one_line();
+        assert!(error.contains("lake") && error.contains("ermission denied"), "{error}");
+        assert_eq!(count(&lake).await, 2);
+    }
+}

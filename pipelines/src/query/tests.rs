@@ -1,0 +1,119 @@
+use tempfile::TempDir;
+
+use super::*;
+use crate::fixtures::{NOW_MS, START_MS, event, outcome};
+use crate::ingest::ingest_events;
+use crate::lake::Lake;
+use kinora_schema::EventKind;
+
+async fn lake_with_events(directory: &TempDir) -> Lake {
+    let lake = Lake::open(directory.path()).await.unwrap();
+    let mut events = Vec::new();
+    for number in 0..10 {
+        let user = format!("u{}", number % 2);
+        let shown = event(number, EventKind::Impression, START_MS + number as i64 * 1000, &user, "v1");
+        if number < 4 {
+            events.push(outcome(100 + number, EventKind::Click, 5, &shown));
+        }
+        if number < 2 {
+            let mut watch = outcome(200 + number, EventKind::Watch, 9, &shown);
+            watch.watch_ms = Some(if number == 0 { 10_000 } else { 9_999 });
+            events.push(watch);
+        }
+        events.push(shown);
+    }
+    ingest_events(&lake, "test", events, NOW_MS).await.unwrap();
+    lake
+}
+
+async fn ask(lake: &Lake, sql: &str) -> Result<QueryResult, QueryError> {
+    query(&lake.session().await.unwrap(), sql, QueryLimits::default()).await
+}
+
+#[tokio::test]
+async fn views_answer_what_analysts_ask() {
+    let directory = TempDir::new().unwrap();
+    let lake = lake_with_events(&directory).await;
+    let sql = "select event_date, impressions, viewers, click_rate, long_view_rate from daily_engagement";
+    let rows = ask(&lake, sql).await.unwrap().to_json_rows().unwrap();
+    let expected = serde_json::json!([{
+        "event_date": "2026-01-05", "impressions": 10, "viewers": 2, "click_rate": 0.4, "long_view_rate": 0.1
+    }]);
+    assert_eq!(serde_json::Value::from(rows), expected);
+    for (view, _) in crate::views::VIEWS {
+        ask(&lake, &format!("select * from {view}")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_empty_lake_has_all_its_tables() {
+    let directory = TempDir::new().unwrap();
+    let lake = Lake::open(directory.path()).await.unwrap();
+    for name in ["events", "quarantine", "users", "videos", "histories", "daily_engagement"] {
+        let result = ask(&lake, &format!("select * from {name}")).await.unwrap();
+        assert_eq!(result.rows(), 0, "{name}");
+        assert_eq!(result.to_json_rows().unwrap().len(), 0);
+        result.to_table().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_reading_is_planned() {
+    let directory = TempDir::new().unwrap();
+    let lake = lake_with_events(&directory).await;
+    let file = directory.path().join("out.csv");
+    for sql in [
+        "drop table events".to_owned(),
+        "create table t as select 1".to_owned(),
+        "create external table t stored as csv location '/etc/passwd'".to_owned(),
+        "insert into events select * from events".to_owned(),
+        "delete from events".to_owned(),
+        "update events set user_id = 'x'".to_owned(),
+        "set datafusion.execution.batch_size = 1".to_owned(),
+        format!("copy events to '{}'", file.display()),
+        "select 1; drop table events".to_owned(),
+        "explain analyze delete from events".to_owned(),
+    ] {
+        let error = ask(&lake, &sql).await.unwrap_err();
+        assert!(matches!(error, QueryError::Refused(_)), "`{sql}`: {error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }
+    // A path is not a table.
+    ask(&lake, "select * from '/etc/passwd'").await.unwrap_err();
+    assert!(!file.exists());
+    assert_eq!(ask(&lake, "select * from events where kind = 'click'").await.unwrap().rows(), 4);
+}
+
+#[tokio::test]
+async fn rows_beyond_the_limit_are_cut_and_said_to_be() {
+    let directory = TempDir::new().unwrap();
+    let lake = lake_with_events(&directory).await;
+    let context = lake.session().await.unwrap();
+    let limits = |max_rows| QueryLimits { max_rows, ..QueryLimits::default() };
+    let sql = "select event_id from events where kind = 'impression'";
+    let cut = query(&context, sql, limits(3)).await.unwrap();
+    assert_eq!((cut.rows(), cut.truncated), (3, true));
+    let whole = query(&context, sql, limits(10)).await.unwrap();
+    assert_eq!((whole.rows(), whole.truncated), (10, false));
+}
+
+#[tokio::test]
+async fn a_query_that_does_not_end_is_stopped() {
+    let directory = TempDir::new().unwrap();
+    let lake = lake_with_events(&directory).await;
+    let context = lake.session().await.unwrap();
+    let limits = QueryLimits { deadline: Duration::from_millis(50), ..QueryLimits::default() };
+    let sql = "select count(*) from generate_series(1, 1000000000) a";
+    let error = query(&context, sql, limits).await.unwrap_err();
+    assert!(matches!(error, QueryError::Deadline { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn mistakes_are_told_in_one_line() {
+    let directory = TempDir::new().unwrap();
+    let lake = lake_with_events(&directory).await;
+    for sql in ["selec 1", "select * from nothing", "select nothing from events", ""] {
+        let error = ask(&lake, sql).await.unwrap_err().to_string();
+        assert!(!error.contains('\n') && error.len() > 20, "{error}");
+    }
+}

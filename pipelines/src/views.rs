@@ -1,0 +1,99 @@
+//! The analysts' views over the lake's tables, declared once, as SQL.
+//!
+//! Each view reads tables or the views above it. A row of `impression_outcomes` is an impression
+//! with what the same person did with it, so that rates are plain averages.
+
+use datafusion::prelude::SessionContext;
+
+use crate::error::{PipelineError, Result};
+
+/// Views by name, in the order in which they must be created.
+pub const VIEWS: [(&str, &str); 5] = [
+    (
+        "users_latest",
+        "select user_id, attributes, ingested_time_ms from (
+            select *, row_number() over (partition by user_id order by ingested_time_ms desc, attributes) as age
+            from users
+        ) where age = 1",
+    ),
+    (
+        "videos_latest",
+        "select video_id, creator_id, duration_ms, created_time_ms, topic, caption, attributes, ingested_time_ms
+        from (
+            select *, row_number() over (partition by video_id order by ingested_time_ms desc, attributes) as age
+            from videos
+        ) where age = 1",
+    ),
+    (
+        "impression_outcomes",
+        // A watch is long at the clip's end or at 18 s, whichever comes first, as in
+        // `kinora_schema::ranking::is_long_view`; a clip of unknown length has no end.
+        "select
+            i.event_id as impression_id, i.event_time_ms, i.event_date, i.user_id, i.video_id, i.creator_id,
+            i.surface, i.policy, i.position, i.propensity,
+            coalesce(o.duration_ms, i.duration_ms) as duration_ms,
+            coalesce(o.watch_ms, 0) as watch_ms,
+            coalesce(o.watch_ms > 0 and o.watch_ms >=
+                least(coalesce(o.duration_ms, i.duration_ms, 18000), 18000), false) as long_view,
+            coalesce(o.click, false) as click,
+            coalesce(o.liked, false) as liked,
+            coalesce(o.followed, false) as followed,
+            coalesce(o.commented, false) as commented,
+            coalesce(o.shared, false) as shared,
+            coalesce(o.profile_entered, false) as profile_entered,
+            coalesce(o.not_interested, false) as not_interested,
+            coalesce(o.reported, false) as reported
+        from events i left join (
+            select
+                impression_id, user_id,
+                max(watch_ms) filter (where kind = 'watch') as watch_ms,
+                max(duration_ms) as duration_ms,
+                bool_or(kind = 'click') as click,
+                bool_or(kind = 'like') as liked,
+                bool_or(kind = 'follow') as followed,
+                bool_or(kind = 'comment') as commented,
+                bool_or(kind = 'share') as shared,
+                bool_or(kind = 'profile_enter') as profile_entered,
+                bool_or(kind = 'not_interested') as not_interested,
+                bool_or(kind = 'report') as reported
+            from events where impression_id is not null group by impression_id, user_id
+        ) o on o.impression_id = i.event_id and o.user_id = i.user_id
+        where i.kind = 'impression'",
+    ),
+    (
+        "daily_engagement",
+        "select
+            event_date, count(*) as impressions, count(distinct user_id) as viewers,
+            count(distinct video_id) as videos,
+            avg(cast(click as double)) as click_rate,
+            avg(cast(long_view as double)) as long_view_rate,
+            avg(cast(liked as double)) as like_rate,
+            avg(cast(followed as double)) as follow_rate,
+            avg(cast(shared as double)) as share_rate,
+            avg(cast(not_interested as double)) as not_interested_rate,
+            sum(watch_ms) / 1000.0 as watch_s,
+            sum(watch_ms) / 1000.0 / count(distinct user_id) as watch_s_per_viewer
+        from impression_outcomes group by event_date",
+    ),
+    (
+        "video_engagement",
+        "select
+            o.video_id, max(v.topic) as topic, max(v.creator_id) as creator_id,
+            count(*) as impressions, count(distinct o.user_id) as viewers,
+            avg(cast(o.click as double)) as click_rate,
+            avg(cast(o.long_view as double)) as long_view_rate,
+            avg(cast(o.liked as double)) as like_rate,
+            avg(o.watch_ms) as mean_watch_ms
+        from impression_outcomes o left join videos_latest v on v.video_id = o.video_id
+        group by o.video_id",
+    ),
+];
+
+/// Registers every view in a session that has the tables.
+pub(crate) async fn register(context: &SessionContext) -> Result<()> {
+    for (name, sql) in VIEWS {
+        let plan = context.sql(sql).await.map_err(PipelineError::Read)?.into_view();
+        context.register_table(name, plan).map_err(PipelineError::Read)?;
+    }
+    Ok(())
+}
