@@ -4,17 +4,22 @@
 //! the feed see a person and a clip through the same [`features`]. Analysts ask in SQL ([`query`]).
 
 pub mod catalog;
+pub mod dataset;
 pub mod error;
 pub mod event_batch;
+pub mod features;
 #[cfg(test)]
 mod fixtures;
 pub mod ingest;
 pub mod lake;
 pub mod progress;
 pub mod query;
+pub mod replay;
 pub mod views;
 
+pub use dataset::{DatasetOptions, Split, build_ranking};
 pub use error::{PipelineError, Result};
+pub use features::FeatureState;
 pub use ingest::{IngestReport, file::ingest_file, ingest_events};
 pub use lake::Lake;
 pub use progress::{OnProgress, Progress};

@@ -1,0 +1,220 @@
+use kinora_schema::ranking::examples_from_batch;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::fixtures::{NOW_MS, START_MS, event, outcome};
+use crate::ingest::ingest_events;
+use crate::progress::silent;
+
+fn read(path: &Path) -> Vec<RankingExample> {
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
+    reader.flat_map(|batch| examples_from_batch(&batch.unwrap()).unwrap()).collect()
+}
+
+fn split(name: &str, from_ms: i64, until_ms: i64) -> Split {
+    Split { name: name.to_owned(), from_ms, until_ms }
+}
+
+fn all_time() -> DatasetOptions {
+    DatasetOptions { splits: vec![split("all", 0, i64::MAX)], ..DatasetOptions::default() }
+}
+
+/// Impressions with outcomes, several at each of few times.
+fn history(count: u64) -> Vec<Event> {
+    (0..count)
+        .flat_map(|number| {
+            let (user, video) = (format!("u{}", number % 3), format!("v{}", number % 4));
+            let time_ms = START_MS + (number as i64 / 2) * 1000;
+            let shown = event(3 * number, EventKind::Impression, time_ms, &user, &video);
+            let click = outcome(3 * number + 1, EventKind::Click, 1 + (number as i64 % 3) * 1000, &shown);
+            let watch = outcome(3 * number + 2, EventKind::Watch, 1500, &shown);
+            if number % 2 == 0 { vec![shown, click, watch] } else { vec![shown] }
+        })
+        .collect()
+}
+
+async fn built_from(events: Vec<Event>, options: &DatasetOptions) -> (TempDir, DatasetManifest) {
+    let directory = TempDir::new().unwrap();
+    let lake = Lake::open(directory.path().join("lake")).await.unwrap();
+    ingest_events(&lake, "test", events, NOW_MS).await.unwrap();
+    let out = directory.path().join("dataset");
+    let manifest = build_ranking(&lake, &out, options, &mut silent()).await.unwrap();
+    (directory, manifest)
+}
+
+fn file(directory: &TempDir, name: &str) -> PathBuf {
+    directory.path().join("dataset").join(name)
+}
+
+#[tokio::test]
+async fn outcomes_join_their_impression_and_splits_hold_their_times() {
+    let events = history(20);
+    let middle_ms = START_MS + 5000;
+    let splits = vec![split("train", START_MS, middle_ms), split("eval", middle_ms, START_MS + 60_000)];
+    let options = DatasetOptions { splits, ..DatasetOptions::default() };
+    let (directory, manifest) = built_from(events.clone(), &options).await;
+    let (train, eval) = (read(&file(&directory, "train.parquet")), read(&file(&directory, "eval.parquet")));
+    assert_eq!((train.len(), eval.len()), (10, 10));
+    assert_eq!(manifest.splits.iter().map(|split| split.rows).collect::<Vec<_>>(), [10, 10]);
+    assert!(train.iter().all(|example| example.event_time_ms < middle_ms));
+    assert!(eval.iter().all(|example| example.event_time_ms >= middle_ms));
+    for example in train.iter().chain(&eval) {
+        let of_it = |kind| {
+            events.iter().any(|event| {
+                event.kind == kind
+                    && event.impression_id.is_some_and(|id| id.to_string() == example.impression_id)
+            })
+        };
+        assert_eq!(example.labels[Task::Click.index()], of_it(EventKind::Click));
+        assert_eq!(example.watch_ms > 0, of_it(EventKind::Watch));
+    }
+}
+
+#[tokio::test]
+async fn building_twice_gives_the_same_bytes_and_the_manifest_is_true() {
+    let (directory, manifest) = built_from(history(40), &all_time()).await;
+    let names = ["all.parquet", MANIFEST_FILE];
+    let first = names.map(|name| fs::read(file(&directory, name)).unwrap());
+    let lake = Lake::open(directory.path().join("lake")).await.unwrap();
+    let out = directory.path().join("dataset");
+    build_ranking(&lake, &out, &all_time(), &mut silent()).await.unwrap();
+    let second = names.map(|name| fs::read(file(&directory, name)).unwrap());
+    assert!(first == second, "two builds of one lake differ");
+    assert_eq!(manifest.splits[0].sha256, sha256_of(&file(&directory, "all.parquet")).unwrap());
+    assert_eq!(serde_json::from_slice::<DatasetManifest>(&second[1]).unwrap(), manifest);
+    assert_eq!(fs::read_dir(out).unwrap().count(), 2, "something was left behind");
+}
+
+#[tokio::test]
+async fn people_who_opted_out_leave_no_trace() {
+    let opted_out: HashSet<UserId> = [UserId::new("u1")].into();
+    let with = history(30);
+    let without: Vec<Event> =
+        with.iter().filter(|event| !opted_out.contains(&event.user_id)).cloned().collect();
+    let options = DatasetOptions { opted_out, ..all_time() };
+    let (opted, _) = built_from(with, &options).await;
+    let (never, _) = built_from(without, &all_time()).await;
+    assert_eq!(read(&file(&opted, "all.parquet")), read(&file(&never, "all.parquet")));
+}
+
+#[tokio::test]
+async fn an_outcome_that_names_anothers_impression_is_not_a_label() {
+    let shown = event(1, EventKind::Impression, START_MS, "u1", "v1");
+    let mut forged = outcome(2, EventKind::Click, 5, &shown);
+    forged.user_id = UserId::new("u2");
+    let (directory, _) = built_from(vec![shown, forged], &all_time()).await;
+    assert!(!read(&file(&directory, "all.parquet"))[0].labels[Task::Click.index()]);
+}
+
+#[tokio::test]
+async fn features_offline_and_online_are_the_same() {
+    let mut events = history(30);
+    let last = event(999, EventKind::Impression, START_MS + 3_600_000, "u1", "v2");
+    let directory = TempDir::new().unwrap();
+    let lake = Lake::open(directory.path().join("lake")).await.unwrap();
+    ingest_events(&lake, "test", events.clone(), NOW_MS).await.unwrap();
+    let online = FeatureState::from_lake(&lake).await.unwrap().input(
+        &last.user_id,
+        &last.video_id,
+        last.event_time_ms,
+        "feed",
+    );
+    events.push(last);
+    let (offline, _) = built_from(events, &all_time()).await;
+    assert_eq!(read(&file(&offline, "all.parquet")).pop().unwrap().input, online);
+}
+
+#[test]
+fn splits_that_leak_or_cannot_be_are_refused() {
+    let refused = |splits: &[Split]| check_splits(splits).unwrap_err().to_string();
+    assert_eq!(refused(&[]), "the splits are wrong: there are none");
+    assert_eq!(
+        refused(&[split("train", 0, 10), split("eval", 9, 20)]),
+        "the splits are wrong: `eval` overlaps `train`"
+    );
+    assert_eq!(refused(&[split("train", 5, 5)]), "the splits are wrong: `train` ends before it begins");
+    assert!(refused(&[split("../x", 0, 1)]).contains("is not a name"));
+    check_splits(&[split("train", 0, 10), split("eval", 10, 20)]).unwrap();
+}
+
+#[tokio::test]
+async fn a_lake_without_two_days_is_not_split_by_itself() {
+    let directory = TempDir::new().unwrap();
+    let lake = Lake::open(directory.path()).await.unwrap();
+    splits_by_time(&lake, 0.2).await.unwrap_err();
+    let days = |days: i64| {
+        (0..days).map(|day| event(day as u64, EventKind::Impression, START_MS + day * 86_400_000, "u", "v"))
+    };
+    ingest_events(&lake, "test", days(5).collect(), NOW_MS).await.unwrap();
+    let splits = splits_by_time(&lake, 0.2).await.unwrap();
+    assert_eq!(splits[0].until_ms, START_MS + 4 * 86_400_000);
+    assert_eq!((splits[0].from_ms, splits[1].until_ms), (START_MS, START_MS + 5 * 86_400_000));
+}
+
+/// The examples of events, by the pass alone.
+fn examples_of(mut events: Vec<Event>) -> Vec<RankingExample> {
+    events.sort_by_key(|event| (event.event_time_ms, event.event_id));
+    let mut outcomes: HashMap<ImpressionKey, Outcome> = HashMap::new();
+    for event in &events {
+        if let Some(impression) = event.impression_id {
+            outcomes
+                .entry(ImpressionKey::new(impression, &event.user_id, &event.video_id))
+                .or_default()
+                .add(event);
+        }
+    }
+    let directory = TempDir::new().unwrap();
+    let writer = SplitWriter::create(directory.path(), split("all", 0, i64::MAX)).unwrap();
+    let mut pass =
+        Pass { state: FeatureState::default(), outcomes, writers: vec![writer], moment: Vec::new() };
+    for event in events {
+        pass.take(event).unwrap();
+    }
+    pass.flush().unwrap();
+    std::mem::take(&mut pass.writers[0].buffer)
+}
+
+fn any_event(number: u64) -> impl Strategy<Value = Event> {
+    (0usize..EventKind::ALL.len(), 0i64..12, 0u32..3, 0u32..3, proptest::option::of(0u64..30), 0i64..20_000)
+        .prop_map(move |(kind, time, user, video, impression, watch_ms)| {
+            let kind = EventKind::ALL[kind];
+            let mut event = event(number, kind, START_MS + time, &format!("u{user}"), &format!("v{video}"));
+            event.impression_id = impression.map(|number| EventId::derived("test", number, "event"));
+            event.watch_ms = (kind == EventKind::Watch).then_some(watch_ms);
+            event
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    /// Whatever happens at an impression's time or later, its features stay as they were.
+    #[test]
+    fn features_come_from_strictly_before(
+        events in (0..30u64).map(any_event).collect::<Vec<_>>(),
+        others in (100..130u64).map(any_event).collect::<Vec<_>>(),
+        time in 0i64..12,
+    ) {
+        let time_ms = START_MS + time;
+        let past = || events.iter().filter(|event| event.event_time_ms < time_ms).cloned();
+        let at = events.iter().filter(|event| event.event_time_ms == time_ms && event.kind == EventKind::Impression);
+        // The same past and impressions, with another present and future.
+        let altered = past().chain(at.cloned())
+            .chain(others.iter().filter(|event| event.event_time_ms >= time_ms).cloned());
+        let altered = examples_of(altered.collect());
+        let mut compared = 0;
+        for example in examples_of(events.clone()) {
+            if example.event_time_ms <= time_ms {
+                let other = altered.iter().find(|other| other.impression_id == example.impression_id);
+                prop_assert_eq!(&other.unwrap().input, &example.input);
+                compared += 1;
+            }
+        }
+        prop_assert_eq!(
+            compared,
+            events.iter().filter(|e| e.kind == EventKind::Impression && e.event_time_ms <= time_ms).count()
+        );
+    }
+}
