@@ -10,6 +10,7 @@ pub mod event_batch;
 pub mod features;
 #[cfg(test)]
 mod fixtures;
+pub mod import;
 pub mod ingest;
 pub mod lake;
 pub mod log;
