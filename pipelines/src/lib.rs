@@ -17,6 +17,7 @@ pub mod log;
 pub mod progress;
 pub mod query;
 pub mod replay;
+pub mod simulate;
 pub mod views;
 
 pub use dataset::{DatasetOptions, Split, build_ranking};
