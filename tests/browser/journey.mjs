@@ -1,8 +1,9 @@
 // One person's journey through the web app in a headless browser, against a running server:
-//   node journey.mjs BASE_URL TOKEN OUT_DIR
-// Signs in by link, makes a clip, hears it, publishes it, meets it in the feed, likes it, and
-// opens every page. Figures leave as one JSON line, screenshots into OUT_DIR; the exit code is 1
-// where a step did not hold, or the console showed an error.
+//   npm ci && node journey.mjs BASE_URL TOKEN OUT_DIR
+// Signs in by link, makes a clip, hears it, publishes it, meets it in the feed, likes it while the
+// server is away for a moment, enrols and erases a cameo, and opens every page. Figures leave as
+// one JSON line, screenshots into OUT_DIR; the exit code is 1 where a step did not hold, or the
+// console showed an error.
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -156,23 +157,43 @@ async function meetInFeed() {
   check(played.advanced_s > 0.5 && !played.muted, "the clip in the feed does not play with sound");
   await shown("feed");
 
-  const liked = page.waitForResponse((response) => sends(response, "like"));
-  await page.keyboard.press("l");
-  const answer = await (await liked).json();
-  figures.like = { accepted: answer.accepted, quarantined: answer.quarantined };
-  check(answer.accepted > 0 && answer.quarantined === 0, `the like was answered ${JSON.stringify(answer)}`);
-  check((await mine.getByTestId("like").getAttribute("aria-pressed")) === "true", "the like does not show");
-
-  await mine.getByTestId("why").click();
-  const why = page.getByTestId("why-reason");
-  await why.waitFor();
-  figures.why = await why.textContent();
-  await shown("why");
-  await at("sheet-close").click();
+  await like(mine);
+  await why(mine);
 
   const watched = page.waitForResponse((response) => sends(response, "watch"));
   await at("nav-cameo").click();
   check((await (await watched).json()).accepted > 0, "the watch time was not taken");
+}
+
+/** The server is away when the like is sent first: it must arrive, once, by itself. */
+async function like(clip) {
+  let lost;
+  await page.route("**/v1/events", async (route) => {
+    const like = eventsOf(route.request()).find((event) => event.kind === "like");
+    if (!like || lost) return route.continue();
+    lost = like.event_id;
+    return route.fulfill({ status: 503, body: "" });
+  });
+  const arrived = page.waitForResponse((response) => response.ok() && sends(response, "like"));
+  await page.keyboard.press("l");
+  const response = await arrived;
+  await page.unroute("**/v1/events");
+  const answer = await response.json();
+  figures.like = { accepted: answer.accepted, quarantined: answer.quarantined, retried: lost !== undefined };
+  const ids = eventsOf(response.request()).map((event) => event.event_id);
+  check(lost && ids.includes(lost), "the like was not sent again under its own id");
+  check(answer.accepted > 0 && answer.quarantined === 0, `the like was answered ${JSON.stringify(answer)}`);
+  check((await clip.getByTestId("like").getAttribute("aria-pressed")) === "true", "the like does not show");
+  figures.console_errors = figures.console_errors.filter((text) => !text.includes("503"));
+}
+
+async function why(clip) {
+  await clip.getByTestId("why").click();
+  const reason = at("why-reason");
+  await reason.waitFor();
+  figures.why = await reason.textContent();
+  await shown("why");
+  await at("sheet-close").click();
 }
 
 async function cameo() {
@@ -262,9 +283,12 @@ async function inView(locator) {
   return box !== null && Math.abs(box.y) < 40;
 }
 
+function eventsOf(request) {
+  return request.url().endsWith("/v1/events") ? JSON.parse(request.postData() ?? "[]") : [];
+}
+
 function sends(response, kind) {
-  const request = response.request();
-  return request.url().endsWith("/v1/events") && (request.postData() ?? "").includes(`"kind":"${kind}"`);
+  return eventsOf(response.request()).some((event) => event.kind === kind);
 }
 
 async function shown(name) {
