@@ -103,7 +103,7 @@ export function clipCard(clip, { signal, onless }) {
       "aria-label": `${clip.caption}, by @${clip.handle}`,
     },
     backdrop,
-    stage,
+    h("div", { class: "clip__room" }, stage),
     about(clip),
     h(
       "div",
