@@ -1,0 +1,27 @@
+//! The feed: a person's query and the clips there are enter, a page leaves.
+//!
+//! Folders are the stages in order: [`sources`] say where a clip came from, [`filters`] say why
+//! it may not be shown, [`scorers`] say what it is worth, [`select`] and [`explore`] make the
+//! page. [`recipe`] is the journey, top to bottom. All are pure functions over values: the
+//! caller gathers candidates and features, and logs what was shown.
+
+pub mod candidate;
+pub mod explore;
+pub mod filters;
+pub mod page;
+pub mod query;
+pub mod recipe;
+pub mod scorers;
+pub mod select;
+pub mod sources;
+pub mod stage;
+pub mod weights;
+
+pub use candidate::{AgeBand, CameoConsent, Candidate, Engagement, Moderation};
+pub use page::{FeedItem, FeedPage, StageCount};
+pub use query::FeedQuery;
+pub use sources::SourceKind;
+pub use weights::Weights;
+
+#[cfg(test)]
+mod tests;

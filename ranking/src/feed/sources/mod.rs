@@ -1,0 +1,58 @@
+//! Where clips come from, in the order of precedence: a clip that several sources find belongs
+//! to the first.
+
+mod following;
+mod fresh;
+mod nearby;
+mod trending;
+
+pub use following::Following;
+pub use fresh::{Fresh, UNEXPLORED_IMPRESSIONS};
+pub use nearby::Nearby;
+use serde::{Deserialize, Serialize};
+pub use trending::Trending;
+
+/// Why a clip was considered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    Following,
+    Nearby,
+    Trending,
+    Fresh,
+    /// Drawn at random among the little known.
+    Exploration,
+}
+
+impl SourceKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Following => "following",
+            Self::Nearby => "nearby",
+            Self::Trending => "trending",
+            Self::Fresh => "fresh",
+            Self::Exploration => "exploration",
+        }
+    }
+}
+
+/// Positions in `pool` that pass, greatest `key` first, at most `limit`. A key that is not
+/// finite comes last.
+fn best(
+    pool: &[super::Candidate],
+    limit: usize,
+    passes: impl Fn(&super::Candidate) -> bool,
+    key: impl Fn(&super::Candidate) -> f64,
+) -> Vec<usize> {
+    let finite = |key: f64| if key.is_finite() { key } else { f64::NEG_INFINITY };
+    let mut found: Vec<(f64, usize)> = pool
+        .iter()
+        .enumerate()
+        .filter(|(_, candidate)| passes(candidate))
+        .map(|(at, candidate)| (finite(key(candidate)), at))
+        .collect();
+    found
+        .sort_by(|(a, at), (b, bt)| b.total_cmp(a).then_with(|| pool[*at].video_id.cmp(&pool[*bt].video_id)));
+    found.truncate(limit);
+    found.into_iter().map(|(_, at)| at).collect()
+}

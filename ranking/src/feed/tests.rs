@@ -1,0 +1,365 @@
+//! What must hold of every page, whatever the clips and the query.
+
+use std::collections::{HashMap, HashSet};
+
+use kinora_schema::ranking::{DENSE, RankingInput};
+use kinora_schema::{CreatorId, UserId, VideoId};
+use proptest::prelude::*;
+
+use super::recipe::{MAX_LIMIT, rank};
+use super::stage::{Scored, Selector};
+use super::*;
+use crate::fixture;
+use crate::scorer::Ranker;
+
+const NOW_MS: i64 = 1_790_000_000_000;
+
+fn clip(id: usize) -> Candidate {
+    Candidate {
+        video_id: format!("v{id}").into(),
+        creator_id: format!("c{}", id % 7).into(),
+        created_ms: NOW_MS - 3_600_000 * id as i64,
+        duration_ms: 4_000,
+        topic: Some(format!("topic{}", id % 3)),
+        caption: format!("clip {id}"),
+        location: None,
+        moderation: Moderation::Cleared,
+        cameo: CameoConsent::NotUsed,
+        audience: AgeBand::Teen,
+        sensitive: false,
+        engagement: Engagement { impressions: 500.0, clicks: 50.0, long_views: 40.0, likes: 5.0 },
+    }
+}
+
+fn query() -> FeedQuery {
+    FeedQuery {
+        user_id: "u1".into(),
+        now_ms: NOW_MS,
+        personalised: true,
+        age: AgeBand::Adult,
+        sensitive: true,
+        blocked: HashSet::new(),
+        following: HashSet::new(),
+        seen: HashSet::new(),
+        scrolled: HashSet::new(),
+        location: None,
+        limit: 10,
+        seed: 1,
+    }
+}
+
+fn ids(page: &FeedPage) -> Vec<&str> {
+    page.items.iter().map(|item| item.candidate.video_id.as_str()).collect()
+}
+
+fn no_inputs() -> HashMap<VideoId, RankingInput> {
+    HashMap::new()
+}
+
+fn any_clip() -> impl Strategy<Value = Candidate> {
+    let moderation = prop::sample::select(vec![
+        Moderation::Cleared,
+        Moderation::Cleared,
+        Moderation::Pending,
+        Moderation::Hidden,
+        Moderation::Unknown,
+    ]);
+    let cameo = prop::sample::select(vec![
+        CameoConsent::NotUsed,
+        CameoConsent::Held,
+        CameoConsent::Revoked,
+        CameoConsent::Unknown,
+    ]);
+    let count = prop_oneof![0.0_f32..2_000.0, Just(f32::NAN), Just(f32::INFINITY)];
+    (0_usize..60, moderation, cameo, any::<[bool; 3]>(), [count.clone(), count.clone(), count.clone(), count])
+        .prop_map(|(id, moderation, cameo, [adult, sensitive, here], counts)| Candidate {
+            moderation,
+            cameo,
+            sensitive,
+            audience: if adult { AgeBand::Adult } else { AgeBand::Teen },
+            location: here.then(|| "here".to_owned()),
+            engagement: Engagement {
+                impressions: counts[0],
+                clicks: counts[1],
+                long_views: counts[2],
+                likes: counts[3],
+            },
+            ..clip(id)
+        })
+}
+
+prop_compose! {
+    fn any_query()(
+        personalised: bool,
+        adult: bool,
+        sensitive: bool,
+        blocked in prop::collection::hash_set(0_usize..7, 0..4),
+        following in prop::collection::hash_set(0_usize..7, 0..4),
+        seen in prop::collection::hash_set(0_usize..60, 0..30),
+        scrolled in prop::collection::hash_set(0_usize..60, 0..10),
+        here: bool,
+        limit in 0_usize..30,
+        seed: u64,
+    ) -> FeedQuery {
+        let creators = |set: HashSet<usize>| set.into_iter().map(|c| CreatorId::new(format!("c{c}"))).collect();
+        let videos = |set: HashSet<usize>| set.into_iter().map(|v| VideoId::new(format!("v{v}"))).collect();
+        FeedQuery {
+            personalised,
+            age: if adult { AgeBand::Adult } else { AgeBand::Teen },
+            sensitive,
+            blocked: creators(blocked),
+            following: creators(following),
+            seen: videos(seen),
+            scrolled: videos(scrolled),
+            location: here.then(|| "here".to_owned()),
+            limit,
+            seed,
+            ..query()
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_forbidden_is_ever_shown_and_every_clip_is_accounted_for(
+        query in any_query(),
+        clips in prop::collection::vec(any_clip(), 0..80),
+    ) {
+        let pool = clips.len();
+        let page = rank(&query, clips, &no_inputs(), None);
+        let mut shown = HashSet::new();
+        for (position, item) in page.items.iter().enumerate() {
+            let clip = &item.candidate;
+            prop_assert_eq!(item.position, position);
+            prop_assert!(shown.insert(clip.video_id.clone()), "shown twice");
+            prop_assert_eq!(clip.moderation, Moderation::Cleared);
+            prop_assert!(matches!(clip.cameo, CameoConsent::NotUsed | CameoConsent::Held));
+            prop_assert!(clip.audience <= query.age);
+            prop_assert!(query.sensitive || !clip.sensitive);
+            prop_assert!(!query.blocked.contains(&clip.creator_id));
+            prop_assert!(!query.scrolled.contains(&clip.video_id));
+            prop_assert!(!query.personalised || !query.seen.contains(&clip.video_id));
+            prop_assert!(item.propensity > 0.0 && item.propensity <= 1.0);
+            prop_assert!(item.features.values().all(|value| value.is_finite()));
+        }
+        prop_assert!(page.items.len() <= query.limit.min(MAX_LIMIT));
+        let dropped: u64 = page.dropped.values().sum();
+        prop_assert_eq!(page.items.len() as u64 + dropped, pool as u64, "{:?}", page.dropped);
+    }
+
+    #[test]
+    fn with_personalisation_off_two_people_get_the_same_page(
+        one in any_query(),
+        other in any_query(),
+        clips in prop::collection::vec(any_clip(), 0..60),
+        minutes in 0_i64..59,
+    ) {
+        // What differs: who they are, whom they follow, what they saw, where they are, when in
+        // the hour they ask. What is equal: age, blocks and the place in the scroll.
+        let hour = NOW_MS - NOW_MS % 3_600_000;
+        let one = FeedQuery { personalised: false, now_ms: hour, ..one };
+        let other = FeedQuery {
+            user_id: UserId::new("u2"),
+            personalised: false,
+            now_ms: hour + minutes * 60_000,
+            age: one.age,
+            sensitive: one.sensitive,
+            blocked: one.blocked.clone(),
+            scrolled: one.scrolled.clone(),
+            limit: one.limit,
+            ..other
+        };
+        let page = |query: &FeedQuery| {
+            let page = rank(query, clips.clone(), &no_inputs(), None);
+            let scores: Vec<u32> = page.items.iter().map(|item| item.score.to_bits()).collect();
+            (ids(&page).iter().map(ToString::to_string).collect::<Vec<_>>(), scores, page.dropped)
+        };
+        prop_assert_eq!(page(&one), page(&other));
+    }
+
+    #[test]
+    fn what_has_no_finite_score_comes_last(values in prop::collection::vec(
+        prop_oneof![-5.0_f32..5.0, Just(f32::NAN), Just(f32::INFINITY), Just(f32::NEG_INFINITY)], 0..40,
+    )) {
+        let mut clips: Vec<Scored> = values
+            .iter()
+            .enumerate()
+            .map(|(id, &value)| Scored {
+                candidate: clip(id),
+                source: SourceKind::Trending,
+                value,
+                prediction: None,
+            })
+            .collect();
+        let chosen = select::Diverse.select(&query(), &mut clips, values.len());
+        prop_assert_eq!(chosen.len(), values.len());
+        let finite = values.iter().filter(|value| value.is_finite()).count();
+        prop_assert!(chosen[..finite].iter().all(|clip| clip.value.is_finite()));
+    }
+
+    #[test]
+    fn the_order_of_the_pool_does_not_matter(
+        query in any_query(),
+        clips in prop::collection::btree_map(0_usize..60, any_clip(), 0..40),
+        rotate in 0_usize..40,
+    ) {
+        let mut clips: Vec<Candidate> =
+            clips.into_iter().map(|(id, any)| Candidate { video_id: format!("v{id}").into(), ..any }).collect();
+        // Sums of counts depend on their order in the last digit: whole numbers do not.
+        for clip in &mut clips {
+            let Engagement { impressions, clicks, long_views, likes } = &mut clip.engagement;
+            for count in [impressions, clicks, long_views, likes] {
+                *count = if count.is_finite() { count.round() } else { 0.0 };
+            }
+        }
+        let page = rank(&query, clips.clone(), &no_inputs(), None);
+        let middle = rotate % clips.len().max(1);
+        clips.rotate_left(middle);
+        let rotated = rank(&query, clips, &no_inputs(), None);
+        prop_assert_eq!(ids(&page), ids(&rotated));
+    }
+}
+
+#[test]
+fn with_personalisation_off_the_ranker_is_not_asked() {
+    let (root, examples) = fixture::trained();
+    let ranker = Ranker::load(&root.path().join("ranker")).unwrap();
+    let clips: Vec<Candidate> = (0..30).map(clip).collect();
+    // Two people of opposite tastes.
+    let inputs = |user: &str| -> HashMap<VideoId, RankingInput> {
+        let example = examples.iter().find(|example| example.user_id == user).unwrap();
+        clips
+            .iter()
+            .map(|clip| {
+                let input = RankingInput { video_id: clip.video_id.clone(), ..example.input.clone() };
+                (clip.video_id.clone(), input)
+            })
+            .collect()
+    };
+    let off = FeedQuery { personalised: false, ..query() };
+    let [one, other] = ["u0", "u1"].map(|user| rank(&off, clips.clone(), &inputs(user), Some(&ranker)));
+    assert_eq!(one, other);
+    assert_eq!(one.policy, "feed-1/popularity");
+    assert!(one.items.iter().all(|item| !item.features.keys().any(|name| name.starts_with("user_"))));
+
+    let on = rank(&query(), clips.clone(), &inputs("u0"), Some(&ranker));
+    assert!(on.policy.contains(ranker.version()));
+    assert!(on.items.iter().all(|item| item.features.contains_key("predicted_click")));
+}
+
+#[test]
+fn the_ranker_puts_first_what_the_person_likes() {
+    let (root, examples) = fixture::trained();
+    let ranker = Ranker::load(&root.path().join("ranker")).unwrap();
+    let mut hits = [0, 0];
+    for taste in 0..4_usize {
+        let user = format!("u{taste}");
+        let example = examples.iter().rev().find(|example| example.user_id == user).unwrap();
+        let clips: Vec<Candidate> =
+            (0..40).map(|id| Candidate { topic: Some(format!("{}", id % 4)), ..clip(id) }).collect();
+        let inputs = (0..40_usize)
+            .map(|id| {
+                let input = RankingInput {
+                    video_id: format!("v{id}").into(),
+                    video_tokens: vec![format!("topic={}", id % 4)],
+                    dense: [0.0; DENSE],
+                    ..example.input.clone()
+                };
+                (input.video_id.clone(), input)
+            })
+            .collect();
+        let query = FeedQuery { limit: 8, ..query() };
+        let liked = |page: FeedPage| {
+            page.items.iter().filter(|item| item.candidate.topic == Some(taste.to_string())).count()
+        };
+        hits[0] += liked(rank(&query, clips.clone(), &inputs, Some(&ranker)));
+        hits[1] += liked(rank(&query, clips, &inputs, None));
+    }
+    let [personal, popular] = hits;
+    assert!(personal >= 20 && personal > 2 * popular, "{personal} and {popular} of 32");
+}
+
+#[test]
+fn there_is_a_feed_before_there_is_a_model_or_a_history() {
+    let mut clips: Vec<Candidate> = (0..6).map(clip).collect();
+    for clip in &mut clips {
+        clip.engagement = Engagement::default();
+    }
+    let page = rank(&query(), clips, &no_inputs(), None);
+    assert_eq!(ids(&page), ["v0", "v1", "v2", "v3", "v4", "v5"], "the newest first");
+    assert!(page.items.iter().all(|item| item.source == SourceKind::Fresh && item.propensity == 1.0));
+    assert!(rank(&query(), Vec::new(), &no_inputs(), None).items.is_empty());
+}
+
+#[test]
+fn one_place_explores_with_its_probability_logged() {
+    let clips: Vec<Candidate> = (0..60)
+        .map(|id| match id {
+            0..40 => clip(id),
+            _ => Candidate { engagement: Engagement::default(), created_ms: 0, ..clip(id) },
+        })
+        .collect();
+    let mut drawn = HashMap::<String, u32>::new();
+    for seed in 0..2_000 {
+        let page = rank(&FeedQuery { seed, ..query() }, clips.clone(), &no_inputs(), None);
+        let explored: Vec<_> =
+            page.items.iter().filter(|item| item.source == SourceKind::Exploration).collect();
+        assert_eq!(explored.len(), 1);
+        assert_eq!(explored[0].position, explore::PLACE);
+        assert_eq!(explored[0].propensity, 1.0 / 20.0);
+        *drawn.entry(explored[0].candidate.video_id.to_string()).or_default() += 1;
+    }
+    assert_eq!(drawn.len(), 20, "every little known clip has its chance");
+    assert!(drawn.values().all(|&count| (60..=140).contains(&count)), "{drawn:?}");
+}
+
+#[test]
+fn a_creator_does_not_fill_the_page() {
+    let clips: Vec<Candidate> = (0..20)
+        .map(|id| Candidate {
+            creator_id: if id < 10 { "loud".into() } else { format!("c{id}").into() },
+            topic: None,
+            engagement: Engagement { likes: if id < 10 { 40.0 } else { 30.0 }, ..clip(id).engagement },
+            ..clip(0)
+        })
+        .enumerate()
+        .map(|(id, candidate)| Candidate { video_id: format!("v{id}").into(), ..candidate })
+        .collect();
+    let page = rank(&query(), clips, &no_inputs(), None);
+    let loud = page.items.iter().filter(|item| item.candidate.creator_id.as_str() == "loud").count();
+    assert!((1..=6).contains(&loud), "{loud} of 10");
+    assert_eq!(page.items[0].candidate.creator_id.as_str(), "loud");
+}
+
+#[test]
+fn each_source_says_why_a_clip_is_there() {
+    let clips = vec![
+        clip(0),
+        Candidate { location: Some("here".into()), ..clip(1) },
+        clip(2),
+        Candidate { engagement: Engagement::default(), ..clip(3) },
+    ];
+    let query =
+        FeedQuery { following: [CreatorId::new("c0")].into(), location: Some("here".to_owned()), ..query() };
+    let page = rank(&query, clips, &no_inputs(), None);
+    let reason =
+        |id: &str| page.items.iter().find(|item| item.candidate.video_id.as_str() == id).unwrap().reason();
+    assert_eq!(reason("v0"), "from a creator you follow");
+    assert_eq!(reason("v1"), "popular near you");
+    assert_eq!(reason("v2"), "popular with everyone");
+    assert_eq!(reason("v3"), "new here");
+}
+
+#[test]
+fn a_drop_is_counted_under_the_gravest_reason() {
+    let clips = vec![
+        Candidate { moderation: Moderation::Hidden, cameo: CameoConsent::Revoked, ..clip(0) },
+        Candidate { cameo: CameoConsent::Revoked, ..clip(1) },
+        clip(2),
+        clip(2),
+    ];
+    let query = FeedQuery { seen: [VideoId::new("v1"), VideoId::new("v2")].into(), ..query() };
+    let page = rank(&query, clips, &no_inputs(), None);
+    let expected = [("cameo", 1), ("duplicate", 1), ("moderation", 1), ("seen", 1)];
+    assert_eq!(page.dropped, expected.map(|(reason, count)| (reason.to_owned(), count)).into());
+}

@@ -1,0 +1,312 @@
+//! The multi-task ranker: tensors of a batch enter, one logit a row and head leaves.
+//!
+//! Dense features meet pooled attributes and an attention of the clip over the person's history
+//! (DIN); a few experts are mixed for each head (MMoE), so that a rare outcome can lean on a
+//! common one without being drowned by it. No dataset, optimizer or file is known here.
+
+use burn::module::{Initializer, Module, Param};
+use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
+use burn::tensor::activation::{relu, softmax};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use kinora_schema::ranking::{DENSE, MAX_HISTORY, TASKS};
+use serde::{Deserialize, Serialize};
+
+use crate::normalise::BINS;
+use crate::rows::{Batch, TOKEN_GROUPS};
+use crate::vocabulary::PADDING;
+
+/// Heads: one a task, and last the watch quantile.
+pub const HEADS: usize = TASKS + 1;
+/// The head of the watch quantile.
+pub const WATCH_HEAD: usize = TASKS;
+
+/// Standard deviation of initial embeddings. Small beside the dense features, so that an id must
+/// earn its say; much smaller, and products of two embeddings would take long to say anything.
+const EMBEDDING_DEVIATION: f64 = 0.1;
+
+/// Widths of the ranker. The defaults train in a minute on two cores.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RankerConfig {
+    /// Width of an embedding.
+    pub embedding: usize,
+    /// Width of the sum of the dense features' bins.
+    pub bins: usize,
+    pub experts: usize,
+    /// Width of each expert's hidden layer.
+    pub hidden: usize,
+    /// Width of each expert's answer.
+    pub expert: usize,
+    /// Width of each head's hidden layer.
+    pub tower: usize,
+}
+
+impl Default for RankerConfig {
+    fn default() -> Self {
+        Self { embedding: 16, bins: 32, experts: 3, hidden: 64, expert: 32, tower: 16 }
+    }
+}
+
+impl RankerConfig {
+    /// The widths by name, for checks of values from outside.
+    pub fn widths(&self) -> [(&'static str, usize); 6] {
+        [
+            ("embedding", self.embedding),
+            ("bins", self.bins),
+            ("experts", self.experts),
+            ("hidden", self.hidden),
+            ("expert", self.expert),
+            ("tower", self.tower),
+        ]
+    }
+
+    /// A ranker with initial weights for vocabularies of so many rows.
+    pub fn init(&self, token_rows: usize, video_rows: usize, device: &Device) -> RankerModel {
+        let embedding = |rows, width| {
+            let initializer = Initializer::Normal { mean: 0.0, std: EMBEDDING_DEVIATION };
+            EmbeddingConfig::new(rows, width).with_initializer(initializer).init(device)
+        };
+        let stacked = |stack: usize, input: usize, output: usize| {
+            let initializer = Initializer::KaimingUniform { gain: 1.0 / 3.0_f64.sqrt(), fan_out_only: false };
+            initializer.init_with([stack, input, output], Some(input), Some(output), device)
+        };
+        let d = self.embedding;
+        let input = DENSE + self.bins + INTERACTIONS * d;
+        RankerModel {
+            bins: embedding(DENSE * BINS, self.bins),
+            tokens: embedding(token_rows, d),
+            videos: embedding(video_rows, d),
+            recency: embedding(MAX_HISTORY + 1, d),
+            outcomes: LinearConfig::new(TASKS, d).with_bias(false).init(device),
+            query: LinearConfig::new(d, d).with_bias(false).init(device),
+            key: LinearConfig::new(d, d).with_bias(false).init(device),
+            experts_in: LinearConfig::new(input, self.experts * self.hidden).init(device),
+            experts_out: stacked(self.experts, self.hidden, self.expert),
+            gates: LinearConfig::new(input, HEADS * self.experts).init(device),
+            towers: stacked(HEADS, self.expert, self.tower),
+            heads: stacked(HEADS, self.tower, 1),
+            wide: LinearConfig::new(DENSE + self.bins, HEADS).with_bias(false).init(device),
+            bias: Initializer::Zeros.init([HEADS], device),
+            experts: self.experts,
+        }
+    }
+}
+
+/// Vectors of an embedding's width that enter the experts beside the dense features.
+const INTERACTIONS: usize = TOKEN_GROUPS + 6;
+
+/// The ranker's weights.
+#[derive(Module, Debug)]
+pub struct RankerModel {
+    bins: Embedding,
+    tokens: Embedding,
+    videos: Embedding,
+    recency: Embedding,
+    outcomes: Linear,
+    query: Linear,
+    key: Linear,
+    experts_in: Linear,
+    experts_out: Param<Tensor<3>>,
+    gates: Linear,
+    towers: Param<Tensor<3>>,
+    heads: Param<Tensor<3>>,
+    wide: Linear,
+    bias: Param<Tensor<1>>,
+    #[module(skip)]
+    experts: usize,
+}
+
+impl RankerModel {
+    /// Starts each head at its base rate, so that training does not spend its first steps on
+    /// learning that a report is rare.
+    #[must_use]
+    pub fn with_rates(mut self, rates: [f64; HEADS], device: &Device) -> Self {
+        let logits = rates.map(|rate| {
+            let rate = rate.clamp(1e-4, 1.0 - 1e-4);
+            (rate / (1.0 - rate)).ln() as f32
+        });
+        self.bias = Param::from_tensor(Tensor::from_data(TensorData::new(logits.to_vec(), [HEADS]), device));
+        self
+    }
+
+    /// # Shapes
+    ///
+    /// - output: `[rows, HEADS]`, logits
+    pub fn forward(&self, batch: Batch) -> Tensor<2> {
+        let [rows, _] = batch.dense.dims();
+        let [user, clip, moment] = batch.tokens.map(|tokens| self.pool(tokens));
+        let target = self.videos.forward(batch.video).squeeze_dim::<2>(1) + clip.clone();
+        let (interest, average) = self.history(target.clone(), batch.history, batch.recency, batch.outcomes);
+
+        let bins = self.bins.forward(batch.bins).sum_dim(1).squeeze_dim::<2>(1);
+        let dense = Tensor::cat(vec![batch.dense, bins], 1);
+        let input = Tensor::cat(
+            vec![
+                dense.clone(),
+                user.clone(),
+                clip.clone(),
+                moment,
+                target.clone(),
+                interest.clone(),
+                average,
+                target.clone() * interest,
+                target * user.clone(),
+                user * clip,
+            ],
+            1,
+        );
+
+        let mixed = self.mix(input, rows);
+        let towers = relu(mixed.matmul(self.towers.val()));
+        let heads = towers.matmul(self.heads.val()).squeeze_dim::<2>(2).transpose();
+        heads + self.wide.forward(dense) + self.bias.val().unsqueeze::<2>()
+    }
+
+    /// Sum of a row's tokens over the root of their number: neither the count nor the average
+    /// alone decides its size.
+    fn pool(&self, tokens: Tensor<2, Int>) -> Tensor<2> {
+        let mask = present(&tokens);
+        let count = mask.clone().sum_dim(1).clamp_min(1.0).sqrt();
+        let vectors = self.tokens.forward(tokens) * mask.unsqueeze_dim::<3>(2);
+        vectors.sum_dim(1).squeeze_dim::<2>(1) / count
+    }
+
+    /// What of the history speaks for the target, and what the history is on the whole.
+    ///
+    /// # Shapes
+    ///
+    /// - target: `[rows, d]`; history, recency: `[rows, items]`; outcomes: `[rows, items, TASKS]`
+    /// - output: twice `[rows, d]`, zero where there is no history
+    fn history(
+        &self,
+        target: Tensor<2>,
+        history: Tensor<2, Int>,
+        recency: Tensor<2, Int>,
+        outcomes: Tensor<3>,
+    ) -> (Tensor<2>, Tensor<2>) {
+        let mask = present(&history);
+        let items =
+            self.videos.forward(history) + self.outcomes.forward(outcomes) + self.recency.forward(recency);
+        let [_, _, d] = items.dims();
+        let query = self.query.forward(target).unsqueeze_dim::<3>(2);
+        let scores = self.key.forward(items.clone()).matmul(query).squeeze_dim::<2>(2);
+        let scores = scores / (d as f64).sqrt() + (mask.clone() - 1.0) * 1e9;
+        let weights = softmax(scores, 1) * mask.clone();
+        let weighed = |weights: Tensor<2>| {
+            (items.clone() * weights.unsqueeze_dim::<3>(2)).sum_dim(1).squeeze_dim::<2>(1)
+        };
+        let count = mask.clone().sum_dim(1).clamp_min(1.0);
+        (weighed(weights), weighed(mask / count))
+    }
+
+    /// The experts' answers, mixed for each head.
+    ///
+    /// # Shapes
+    ///
+    /// - input: `[rows, width]`
+    /// - output: `[HEADS, rows, expert]`
+    fn mix(&self, input: Tensor<2>, rows: usize) -> Tensor<3> {
+        let gates = self.gates.forward(input.clone()).reshape([rows, HEADS, self.experts]);
+        let gates = softmax(gates, 2);
+        let hidden = relu(self.experts_in.forward(input));
+        let [_, width] = hidden.dims();
+        let hidden = hidden.reshape([rows, self.experts, width / self.experts]).swap_dims(0, 1);
+        let answers = relu(hidden.matmul(self.experts_out.val()));
+        // [experts, rows, expert] to [rows, experts, expert] and back with the heads in front.
+        gates.matmul(answers.swap_dims(0, 1)).swap_dims(0, 1)
+    }
+}
+
+/// One where there is an id, zero where there is padding.
+fn present(ids: &Tensor<2, Int>) -> Tensor<2> {
+    ids.clone().not_equal_scalar(PADDING as i32).float()
+}
+
+/// Weight of each head in the loss. The watch quantile is learnt with the outcomes: it says
+/// more in a row than any of them.
+const LOSS_WEIGHTS: [f32; HEADS] = [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 1.0];
+
+/// Cross-entropy of logits against targets in [0, 1], weighted over heads and averaged over rows.
+///
+/// # Shapes
+///
+/// - logits, targets: `[rows, HEADS]`
+pub fn loss(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    let [rows, _] = logits.dims();
+    let device = logits.device();
+    let weights = TensorData::new(LOSS_WEIGHTS.to_vec(), [1, HEADS]);
+    let weights = Tensor::<2>::from_data(weights, &device);
+    // The form that does not overflow: max(x, 0) - x y + ln(1 + exp(-|x|)).
+    let entropy = relu(logits.clone()) - logits.clone() * targets + logits.abs().neg().exp().log1p();
+    (entropy * weights).sum() / rows as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use kinora_harness::seed::seeded;
+
+    use super::*;
+    use crate::fixture;
+    use crate::normalise::Normaliser;
+    use crate::rows::{Counters, Rows};
+
+    fn model_and_rows(examples: usize) -> (RankerModel, Rows, Normaliser) {
+        let mut counters = Counters::default();
+        let mut rows = Rows::default();
+        for example in fixture::examples(examples, 5) {
+            rows.push(&example.input, &mut counters);
+        }
+        let (tokens, token_rows) = counters.tokens.into_vocabulary(1);
+        let (videos, video_rows) = counters.videos.into_vocabulary(1);
+        rows.renumber(&token_rows, &video_rows);
+        let device = Device::flex();
+        let model =
+            seeded(&device, 1, || RankerConfig::default().init(tokens.rows(), videos.rows(), &device));
+        let normaliser = Normaliser::fit(rows.dense());
+        (model, rows, normaliser)
+    }
+
+    fn logits(model: &RankerModel, rows: &Rows, normaliser: &Normaliser, at: &[usize]) -> Vec<f32> {
+        let batch = rows.batch(at, normaliser, None, &Device::flex());
+        model.forward(batch).into_data().try_to_vec().unwrap()
+    }
+
+    #[test]
+    fn a_row_scores_the_same_alone_and_in_a_batch() {
+        let (model, rows, normaliser) = model_and_rows(24);
+        let all: Vec<usize> = (0..24).collect();
+        let batched = logits(&model, &rows, &normaliser, &all);
+        for row in all {
+            let single = logits(&model, &rows, &normaliser, &[row]);
+            for (single, batched) in single.iter().zip(&batched[row * HEADS..]) {
+                assert!((single - batched).abs() < 1e-5, "row {row}: {single} and {batched}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_untrained_model_starts_at_the_base_rates() {
+        let (model, rows, normaliser) = model_and_rows(64);
+        let rates = std::array::from_fn(|head| 0.05 + 0.09 * head as f64);
+        let model = model.with_rates(rates, &Device::flex());
+        let all: Vec<usize> = (0..64).collect();
+        let logits = logits(&model, &rows, &normaliser, &all);
+        for (head, rate) in rates.into_iter().enumerate() {
+            let mean = logits.iter().skip(head).step_by(HEADS).sum::<f32>() / 64.0;
+            let expected = (rate / (1.0 - rate)).ln() as f32;
+            assert!((mean - expected).abs() < 0.5, "head {head}: {mean} and {expected}");
+        }
+    }
+
+    #[test]
+    fn the_loss_is_cross_entropy() {
+        let device = Device::flex();
+        let fill =
+            |value: f32| Tensor::<2>::from_data(TensorData::new(vec![value; HEADS], [1, HEADS]), &device);
+        let total: f32 = LOSS_WEIGHTS.iter().sum();
+        let of = |logit: f32, target: f32| loss(fill(logit), fill(target)).into_scalar::<f32>() / total;
+        assert!((of(0.0, 1.0) - std::f32::consts::LN_2).abs() < 1e-6);
+        assert!((of(2.0, 0.0) - (1.0 + 2.0_f32.exp()).ln()).abs() < 1e-5);
+        assert!(of(200.0, 1.0).abs() < 1e-6 && (of(-200.0, 1.0) - 200.0).abs() < 1e-3);
+    }
+}

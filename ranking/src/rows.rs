@@ -1,0 +1,342 @@
+//! Ranking inputs as numbers: what the ranker sees enters, tensors of one batch leave.
+//!
+//! Training and serving both come through here, so a feature cannot mean two things. Rows are
+//! compact (lists end to end, names as numbers); only a batch becomes padded tensors.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use kinora_schema::ranking::{DENSE, MAX_HISTORY, RankingExample, RankingInput, TASKS};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::normalise::Normaliser;
+use crate::vocabulary::{Counter, PADDING, UNKNOWN, Vocabulary};
+
+/// Groups of tokens: of the person, the clip and the moment.
+pub const TOKEN_GROUPS: usize = 3;
+
+/// Padded lists are a multiple of this long, which keeps the shapes few.
+const PAD_TO: usize = 8;
+
+/// Gives names their numbers.
+pub trait Naming {
+    fn token(&mut self, name: &str) -> u32;
+    fn video(&mut self, name: &str) -> u32;
+}
+
+/// Numbers the names of the training split while it is read.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    pub tokens: Counter,
+    pub videos: Counter,
+}
+
+impl Naming for Counters {
+    fn token(&mut self, name: &str) -> u32 {
+        self.tokens.count(name)
+    }
+
+    fn video(&mut self, name: &str) -> u32 {
+        self.videos.count(name)
+    }
+}
+
+/// The names that a trained ranker knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vocabularies {
+    pub tokens: Vocabulary,
+    pub videos: Vocabulary,
+}
+
+impl Naming for &Vocabularies {
+    fn token(&mut self, name: &str) -> u32 {
+        self.tokens.row(name)
+    }
+
+    fn video(&mut self, name: &str) -> u32 {
+        self.videos.row(name)
+    }
+}
+
+/// Lists of numbers, end to end.
+#[derive(Clone, Debug, Default)]
+struct Lists {
+    values: Vec<u32>,
+    ends: Vec<usize>,
+}
+
+impl Lists {
+    fn push(&mut self, values: impl Iterator<Item = u32>) {
+        self.values.extend(values);
+        self.ends.push(self.values.len());
+    }
+
+    fn range(&self, row: usize) -> std::ops::Range<usize> {
+        let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
+        start..self.ends[row]
+    }
+
+    /// Length that the longest of `rows` is padded to.
+    fn width(&self, rows: &[usize]) -> usize {
+        let longest = rows.iter().map(|&row| self.range(row).len()).max().unwrap_or(0);
+        longest.max(1).next_multiple_of(PAD_TO)
+    }
+}
+
+/// Inputs of many rows.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    dense: Vec<[f32; DENSE]>,
+    videos: Vec<u32>,
+    tokens: [Lists; TOKEN_GROUPS],
+    history: Lists,
+    /// Beside `history.values`: bit `i` is the outcome of task `i`.
+    outcomes: Vec<u16>,
+}
+
+impl Rows {
+    pub fn push(&mut self, input: &RankingInput, names: &mut impl Naming) {
+        self.dense.push(input.dense);
+        self.videos.push(names.video(input.video_id.as_str()));
+        let groups = [&input.user_tokens, &input.video_tokens, &input.context_tokens];
+        for (lists, tokens) in self.tokens.iter_mut().zip(groups) {
+            lists.push(tokens.iter().map(|token| names.token(token)));
+        }
+        // The most recent, where a caller hands over more than the limit.
+        let recent = &input.history[input.history.len().saturating_sub(MAX_HISTORY)..];
+        self.history.push(recent.iter().map(|item| names.video(item.video_id.as_str())));
+        self.outcomes.extend(recent.iter().map(|item| item.outcomes));
+    }
+
+    pub fn len(&self) -> usize {
+        self.videos.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.videos.is_empty()
+    }
+
+    pub fn dense(&self) -> &[[f32; DENSE]] {
+        &self.dense
+    }
+
+    /// Replaces provisional numbers by rows of the vocabulary.
+    pub fn renumber(&mut self, tokens: &[u32], videos: &[u32]) {
+        let renumber = |values: &mut [u32], rows: &[u32]| {
+            for value in values {
+                *value = rows.get(*value as usize).copied().unwrap_or(UNKNOWN);
+            }
+        };
+        renumber(&mut self.videos, videos);
+        renumber(&mut self.history.values, videos);
+        for lists in &mut self.tokens {
+            renumber(&mut lists.values, tokens);
+        }
+    }
+
+    /// The tensors of `rows`, in their order. `forget` makes ids unknown at random: for
+    /// training only.
+    pub fn batch(
+        &self,
+        rows: &[usize],
+        normaliser: &Normaliser,
+        mut forget: Option<Forget<'_>>,
+        device: &Device,
+    ) -> Batch {
+        let count = rows.len();
+        let mut dense = Vec::with_capacity(count * DENSE);
+        let mut bins = Vec::with_capacity(count * DENSE);
+        for &row in rows {
+            normaliser.apply(&self.dense[row], &mut dense, &mut bins);
+        }
+        let mut kept = |row: u32, rate: fn(&Forget<'_>) -> f64| {
+            let Some(forget) = &mut forget else { return row };
+            let rate = rate(forget);
+            if forget.rng.random_bool(rate) { UNKNOWN } else { row }
+        };
+        let videos = rows.iter().map(|&row| kept(self.videos[row], |forget| forget.videos)).collect();
+        let tokens = std::array::from_fn(|group| {
+            let lists = &self.tokens[group];
+            let width = lists.width(rows);
+            let mut padded = vec![PADDING as i32; count * width];
+            for (padded, &row) in padded.chunks_exact_mut(width).zip(rows) {
+                for (place, &token) in padded.iter_mut().zip(&lists.values[lists.range(row)]) {
+                    *place = kept(token, |forget| forget.tokens) as i32;
+                }
+            }
+            int_tensor(padded, [count, width], device)
+        });
+
+        let width = self.history.width(rows);
+        let mut history = vec![PADDING as i32; count * width];
+        let mut recency = vec![MAX_HISTORY as i32; count * width];
+        let mut outcomes = vec![0.0_f32; count * width * TASKS];
+        for (place, &row) in rows.iter().enumerate() {
+            let range = self.history.range(row);
+            let length = range.len();
+            for (item, value) in range.enumerate() {
+                let at = place * width + item;
+                history[at] = kept(self.history.values[value], |forget| forget.videos) as i32;
+                recency[at] = (length - 1 - item) as i32;
+                for (task, flag) in outcomes[at * TASKS..(at + 1) * TASKS].iter_mut().enumerate() {
+                    *flag = f32::from((self.outcomes[value] >> task) & 1);
+                }
+            }
+        }
+
+        Batch {
+            dense: Tensor::from_data(TensorData::new(dense, [count, DENSE]), device),
+            bins: int_tensor(bins, [count, DENSE], device),
+            video: int_tensor(videos_as_i32(videos), [count, 1], device),
+            tokens,
+            history: int_tensor(history, [count, width], device),
+            recency: int_tensor(recency, [count, width], device),
+            outcomes: Tensor::from_data(TensorData::new(outcomes, [count, width, TASKS]), device),
+        }
+    }
+}
+
+/// Makes ids unknown at random while training: an id that is always there is learnt by heart,
+/// and a new clip would find the row of the unknown untrained.
+#[derive(Debug)]
+pub struct Forget<'a> {
+    pub rng: &'a mut ChaCha8Rng,
+    /// Probability for a clip's id.
+    pub videos: f64,
+    /// Probability for a token.
+    pub tokens: f64,
+}
+
+/// What the model takes. Ids of zero are padding.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Standardised, `[rows, DENSE]`.
+    pub dense: Tensor<2>,
+    /// Row of each feature's bin, `[rows, DENSE]`.
+    pub bins: Tensor<2, Int>,
+    /// `[rows, 1]`.
+    pub video: Tensor<2, Int>,
+    /// `[rows, tokens of the group]`.
+    pub tokens: [Tensor<2, Int>; TOKEN_GROUPS],
+    /// `[rows, history]`, oldest first, then padding.
+    pub history: Tensor<2, Int>,
+    /// Clips since, zero for the newest, `[rows, history]`.
+    pub recency: Tensor<2, Int>,
+    /// `[rows, history, TASKS]`.
+    pub outcomes: Tensor<3>,
+}
+
+fn int_tensor(values: Vec<i32>, shape: [usize; 2], device: &Device) -> Tensor<2, Int> {
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+fn videos_as_i32(videos: Vec<u32>) -> Vec<i32> {
+    videos.into_iter().map(|video| video as i32).collect()
+}
+
+/// What happened, beside [`Rows`].
+#[derive(Clone, Debug, Default)]
+pub struct Outcomes {
+    pub labels: Vec<[bool; TASKS]>,
+    pub watch_ms: Vec<f32>,
+    pub event_time_ms: Vec<i64>,
+}
+
+impl Outcomes {
+    pub fn push(&mut self, example: &RankingExample) {
+        self.labels.push(example.labels);
+        self.watch_ms.push(example.watch_ms as f32);
+        self.event_time_ms.push(example.event_time_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::fixture;
+
+    fn ints<const D: usize>(tensor: Tensor<D, Int>) -> Vec<i64> {
+        tensor.into_data().iter::<i64>().collect()
+    }
+
+    fn encoded() -> (Rows, Normaliser) {
+        let mut counters = Counters::default();
+        let mut rows = Rows::default();
+        for example in fixture::examples(40, 3) {
+            rows.push(&example.input, &mut counters);
+        }
+        let (_, tokens) = counters.tokens.into_vocabulary(1);
+        let (_, videos) = counters.videos.into_vocabulary(1);
+        rows.renumber(&tokens, &videos);
+        let normaliser = Normaliser::fit(rows.dense());
+        (rows, normaliser)
+    }
+
+    #[test]
+    fn the_training_and_the_serving_path_give_the_same_rows() {
+        let examples = fixture::examples(40, 3);
+        let (trained, normaliser) = encoded();
+        let mut counters = Counters::default();
+        for example in &examples {
+            Rows::default().push(&example.input, &mut counters);
+        }
+        let vocabularies = Vocabularies {
+            tokens: counters.tokens.into_vocabulary(1).0,
+            videos: counters.videos.into_vocabulary(1).0,
+        };
+        let mut served = Rows::default();
+        for example in &examples {
+            served.push(&example.input, &mut &vocabularies);
+        }
+        let device = Device::flex();
+        let all: Vec<usize> = (0..examples.len()).collect();
+        let [a, b] = [trained, served].map(|rows| rows.batch(&all, &normaliser, None, &device));
+        assert_eq!(ints(a.video), ints(b.video));
+        assert_eq!(ints(a.history), ints(b.history));
+        for (a, b) in a.tokens.into_iter().zip(b.tokens) {
+            assert_eq!(ints(a), ints(b));
+        }
+        assert_eq!(a.outcomes.into_data(), b.outcomes.into_data());
+    }
+
+    #[test]
+    fn a_long_history_keeps_its_newest_clips() {
+        let mut input = fixture::examples(1, 1).remove(0).input;
+        let item = |n: usize| kinora_schema::ranking::HistoryItem {
+            video_id: format!("h{n}").into(),
+            outcomes: 1 << (n % TASKS),
+        };
+        input.history = (0..MAX_HISTORY + 7).map(item).collect();
+        let mut counters = Counters::default();
+        let mut rows = Rows::default();
+        rows.push(&input, &mut counters);
+        assert_eq!(rows.history.values.len(), MAX_HISTORY);
+        assert_eq!(rows.outcomes[0], 1 << (7 % TASKS));
+        assert_eq!(rows.outcomes[MAX_HISTORY - 1], 1 << ((MAX_HISTORY + 6) % TASKS));
+    }
+
+    #[test]
+    fn recency_counts_from_the_newest() {
+        let (rows, normaliser) = encoded();
+        let row = (0..rows.len()).find(|&row| rows.history.range(row).len() >= 3).unwrap();
+        let length = rows.history.range(row).len();
+        let batch = rows.batch(&[row], &normaliser, None, &Device::flex());
+        let recency = ints(batch.recency);
+        assert_eq!(recency[length - 1], 0);
+        assert_eq!(recency[0], length as i64 - 1);
+        assert!(recency[length..].iter().all(|&place| place == MAX_HISTORY as i64));
+    }
+
+    #[test]
+    fn forgetting_everything_leaves_only_unknown_and_padding() {
+        let (rows, normaliser) = encoded();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let forget = Forget { rng: &mut rng, videos: 1.0, tokens: 1.0 };
+        let batch = rows.batch(&[0, 1, 2], &normaliser, Some(forget), &Device::flex());
+        let ids = [batch.video, batch.history].into_iter().chain(batch.tokens).flat_map(ints);
+        assert!(ids.into_iter().all(|id| id <= i64::from(UNKNOWN)));
+    }
+}

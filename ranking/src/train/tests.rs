@@ -1,0 +1,152 @@
+use std::fs;
+
+use kinora_harness::run;
+
+use super::*;
+use crate::fixture;
+
+fn prepared(rows: usize) -> (tempfile::TempDir, TrainOptions) {
+    let root = tempfile::tempdir().unwrap();
+    fixture::write_dataset(&root.path().join("dataset"), &[("train", &fixture::examples(rows, 2))]);
+    let mut options = fixture::options(root.path());
+    options.hyperparameters.minimum_steps = 12;
+    (root, options)
+}
+
+fn finished(options: &TrainOptions) -> TrainReport {
+    match train(options).unwrap() {
+        TrainOutcome::Finished(report) => report,
+        interrupted @ TrainOutcome::Interrupted { .. } => panic!("{interrupted:?}"),
+    }
+}
+
+fn weights(options: &TrainOptions) -> Vec<u8> {
+    fs::read(options.out.join("weights.safetensors")).unwrap()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_weights_and_another_gives_others() {
+    let (_root, mut options) = prepared(300);
+    let first = finished(&options);
+    assert_eq!((first.rows, first.calibration_rows, first.steps), (270, 30, 12));
+    let weights_of_first = weights(&options);
+    finished(&options);
+    assert_eq!(weights(&options), weights_of_first);
+    options.seed += 1;
+    finished(&options);
+    assert_ne!(weights(&options), weights_of_first);
+}
+
+#[test]
+fn an_interrupted_training_resumes_to_the_weights_of_an_uninterrupted_one() {
+    let (_root, mut options) = prepared(300);
+    options.hyperparameters.epochs = 3;
+    finished(&options);
+    let uninterrupted = weights(&options);
+    fs::remove_dir_all(&options.out).unwrap();
+
+    // Stopped after each step: every position within an epoch and between two is passed through.
+    options.resume = true;
+    options.interrupt.set();
+    let mut stops = 0;
+    let report = loop {
+        match train(&options).unwrap() {
+            TrainOutcome::Finished(report) => break report,
+            TrainOutcome::Interrupted { step, run_id, .. } => {
+                stops += 1;
+                assert_eq!(step, stops);
+                assert!(!options.out.exists(), "half a training left a model");
+                let record = run::read(&options.runs.join(run_id)).unwrap();
+                assert_eq!(record.status, Status::Interrupted);
+            }
+        }
+    };
+    assert_eq!((stops, report.steps), (14, 15));
+    assert_eq!(weights(&options), uninterrupted);
+}
+
+#[test]
+fn a_killed_training_resumes_from_its_last_checkpoint_to_the_same_weights() {
+    let (root, mut options) = prepared(300);
+    finished(&options);
+    let uninterrupted = weights(&options);
+    fs::remove_dir_all(&options.out).unwrap();
+
+    // A kill leaves the last whole checkpoint and maybe half of the next.
+    options.checkpoint_every = 5;
+    options.resume = true;
+    options.interrupt.set();
+    train(&options).unwrap();
+    let torn = root.path().join("ranker.checkpoints/.tmp-1-1-step-00000002");
+    fs::create_dir(&torn).unwrap();
+    fs::write(torn.join("state.json"), b"{").unwrap();
+    options.interrupt = Interrupt::new();
+    finished(&options);
+    assert_eq!(weights(&options), uninterrupted);
+    let left = fs::read_dir(root.path().join("ranker.checkpoints")).unwrap().count();
+    assert_eq!(left, 0, "a finished training leaves no checkpoints");
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_refused_by_name() {
+    let (_root, mut options) = prepared(300);
+    options.resume = true;
+    options.interrupt.set();
+    train(&options).unwrap();
+    options.seed += 1;
+    options.hyperparameters.batch += 1;
+    let error = train(&options).unwrap_err().to_string();
+    assert!(error.contains("the seed, the hyperparameters differ"), "{error}");
+    options.resume = false;
+    options.interrupt = Interrupt::new();
+    finished(&options);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_seen() {
+    let device = Device::flex();
+    let mut losses = Losses::default();
+    for value in [1.0_f32, 3.0] {
+        losses.add(Tensor::from_data([value], &device));
+    }
+    assert_eq!(losses.read(), Some(2.0));
+    losses.add(Tensor::from_data([f32::NAN], &device));
+    losses.add(Tensor::from_data([1.0_f32], &device));
+    assert_eq!(losses.read(), None);
+}
+
+#[test]
+fn options_that_cannot_be_meant_are_named() {
+    let (_root, options) = prepared(100);
+    let with = |change: fn(&mut Hyperparameters)| {
+        let mut options = options.clone();
+        change(&mut options.hyperparameters);
+        train(&options).unwrap_err().to_string()
+    };
+    assert!(with(|hyper| hyper.batch = 0).contains("`batch` is 0"));
+    assert!(with(|hyper| hyper.epochs = 0).contains("`epochs`"));
+    assert!(with(|hyper| hyper.learning_rate = f64::NAN).contains("`learning_rate`"));
+    assert!(with(|hyper| hyper.model.embedding = 0).contains("`embedding`"));
+    assert!(with(|hyper| hyper.forget_videos = 1.5).contains("`forget_videos`"));
+}
+
+#[test]
+fn too_few_examples_are_an_error() {
+    let (_root, options) = prepared(20);
+    let error = train(&options).unwrap_err();
+    assert!(matches!(error, RankingError::TooFew { rows: 20, .. }), "{error}");
+}
+
+#[test]
+fn every_row_is_seen_once_an_epoch() {
+    let rows: Vec<usize> = (10..35).collect();
+    let mut order = Order::new(&rows, 1);
+    let epochs: Vec<Vec<usize>> = (0..2)
+        .map(|epoch| (0..4).flat_map(|number| order.batch(epoch, number, 8).to_vec()).collect())
+        .collect();
+    assert_ne!(epochs[0], epochs[1]);
+    for mut epoch in epochs {
+        epoch.sort_unstable();
+        assert_eq!(epoch, rows);
+    }
+}
