@@ -4,7 +4,7 @@
 //! (`users_latest`, `videos_latest`). INVARIANT: a record equal to the one that counts is not stored
 //! again, so that importing twice leaves the lake as it was.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ pub struct HistoryRecord {
 /// Stores people whose record is new or changed; returns how many.
 pub async fn upsert_users(lake: &Lake, users: &[UserRecord], now_ms: i64) -> Result<u64> {
     let lock = lake.lock_for_ingest().await?;
-    let stored = hashes(read_users(lake).await?, |user: &UserRecord| user.user_id.clone());
+    let stored = hashes(&read_users(lake).await?, |user: &UserRecord| user.user_id.clone());
     let changed: Vec<&UserRecord> =
         users.iter().filter(|user| stored.get(&user.user_id) != Some(&hash(user))).collect();
     let mut append = lake.begin(Table::Users).await?;
@@ -78,7 +78,7 @@ pub async fn upsert_users(lake: &Lake, users: &[UserRecord], now_ms: i64) -> Res
 /// Stores clips whose record is new or changed; returns how many.
 pub async fn upsert_videos(lake: &Lake, videos: &[VideoRecord], now_ms: i64) -> Result<u64> {
     let lock = lake.lock_for_ingest().await?;
-    let stored = hashes(read_videos(lake).await?, |video: &VideoRecord| video.video_id.clone());
+    let stored = hashes(&read_videos(lake).await?, |video: &VideoRecord| video.video_id.clone());
     let changed: Vec<&VideoRecord> =
         videos.iter().filter(|video| stored.get(&video.video_id) != Some(&hash(video))).collect();
     let mut append = lake.begin(Table::Videos).await?;
@@ -104,7 +104,7 @@ pub async fn upsert_videos(lake: &Lake, videos: &[VideoRecord], now_ms: i64) -> 
 pub async fn add_histories(lake: &Lake, histories: &[HistoryRecord]) -> Result<u64> {
     let lock = lake.lock_for_ingest().await?;
     let context = lake.session().await?;
-    let mut stored = std::collections::HashSet::new();
+    let mut stored = HashSet::new();
     for_each_history(lake, &context, |record| {
         stored.insert(hash(&record));
     })
@@ -129,11 +129,15 @@ pub async fn add_histories(lake: &Lake, histories: &[HistoryRecord]) -> Result<u
 
 /// The record that counts of every person, ordered by id.
 pub async fn read_users(lake: &Lake) -> Result<Vec<UserRecord>> {
-    let context = lake.session().await?;
+    users_of(lake, &lake.session().await?).await
+}
+
+/// [`read_users`] as of a session.
+pub(crate) async fn users_of(lake: &Lake, context: &SessionContext) -> Result<Vec<UserRecord>> {
     let path = lake.table_path(Table::Users);
     let mut users = Vec::new();
     let sql = "select user_id, attributes from users_latest order by user_id";
-    for_each_batch(&context, sql, |batch| {
+    for_each_batch(context, sql, |batch| {
         let reader = Reader { batch, path: &path };
         let (ids, attributes) = (reader.text("user_id")?, reader.text("attributes")?);
         users.extend((0..batch.num_rows()).filter_map(|row| {
@@ -150,12 +154,16 @@ pub async fn read_users(lake: &Lake) -> Result<Vec<UserRecord>> {
 
 /// The record that counts of every clip, ordered by id.
 pub async fn read_videos(lake: &Lake) -> Result<Vec<VideoRecord>> {
-    let context = lake.session().await?;
+    videos_of(lake, &lake.session().await?).await
+}
+
+/// [`read_videos`] as of a session.
+pub(crate) async fn videos_of(lake: &Lake, context: &SessionContext) -> Result<Vec<VideoRecord>> {
     let path = lake.table_path(Table::Videos);
     let mut videos = Vec::new();
     let sql = "select video_id, creator_id, duration_ms, created_time_ms, topic, caption, attributes
         from videos_latest order by video_id";
-    for_each_batch(&context, sql, |batch| {
+    for_each_batch(context, sql, |batch| {
         let reader = Reader { batch, path: &path };
         let (ids, creators) = (reader.text("video_id")?, reader.text("creator_id")?);
         let (durations, created) = (reader.int64("duration_ms")?, reader.int64("created_time_ms")?);
@@ -179,7 +187,7 @@ pub async fn read_videos(lake: &Lake) -> Result<Vec<VideoRecord>> {
 }
 
 /// Imported histories, a person after another, oldest first.
-pub(crate) async fn read_histories(lake: &Lake, context: &SessionContext) -> Result<Vec<HistoryRecord>> {
+pub(crate) async fn histories_of(lake: &Lake, context: &SessionContext) -> Result<Vec<HistoryRecord>> {
     let mut histories = Vec::new();
     for_each_history(lake, context, |record| histories.push(record)).await?;
     histories.sort_unstable_by(|a, b| {
@@ -235,7 +243,7 @@ pub(crate) async fn for_each_batch(
     Ok(())
 }
 
-fn hashes<R: Hash, I: Hash + Eq>(records: Vec<R>, id: fn(&R) -> I) -> HashMap<I, u64> {
+fn hashes<R: Hash, I: Hash + Eq>(records: &[R], id: fn(&R) -> I) -> HashMap<I, u64> {
     records.iter().map(|record| (id(record), hash(record))).collect()
 }
 

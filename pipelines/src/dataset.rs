@@ -5,7 +5,7 @@
 //! all impressions of one timestamp are computed before any event of that timestamp is observed.
 //! The same lake gives the same bytes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -100,8 +100,7 @@ pub async fn build_ranking(
 ) -> Result<DatasetManifest> {
     check_splits(&options.splits)?;
     fs::create_dir_all(directory).map_err(PipelineError::io("create", directory))?;
-    let context = lake.session().await?;
-    let table_versions = lake.versions().await?;
+    let (context, table_versions) = pinned_session(lake).await?;
     let total = count_events(lake, &context).await?;
 
     let outcomes = read_outcomes(lake, &context).await?;
@@ -139,6 +138,19 @@ pub async fn build_ranking(
     };
     publish(directory, splits, &manifest)?;
     Ok(manifest)
+}
+
+/// A session and the versions that it reads, while others may be appending.
+async fn pinned_session(lake: &Lake) -> Result<(SessionContext, BTreeMap<String, u64>)> {
+    let mut before = lake.versions().await?;
+    loop {
+        let context = lake.session().await?;
+        let after = lake.versions().await?;
+        if before == after {
+            return Ok((context, after));
+        }
+        before = after;
+    }
 }
 
 fn check_splits(splits: &[Split]) -> Result<()> {

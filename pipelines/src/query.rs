@@ -53,7 +53,7 @@ pub struct QueryLimits {
 
 impl Default for QueryLimits {
     fn default() -> Self {
-        Self { max_rows: 10_000, deadline: Duration::from_secs(60) }
+        Self { max_rows: 10_000, deadline: Duration::from_secs(30) }
     }
 }
 
@@ -140,7 +140,7 @@ impl QueryResult {
         let empty = [RecordBatch::new_empty(Arc::clone(&self.schema))];
         let batches = if self.batches.is_empty() { &empty[..] } else { &self.batches };
         pretty_format_batches(batches)
-            .map(|table| table.to_string())
+            .map(|table| format!("{table}"))
             .map_err(|error| QueryError::Render(one_line(&error.to_string())))
     }
 }

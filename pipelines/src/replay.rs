@@ -10,7 +10,7 @@ use datafusion::prelude::SessionContext;
 use kinora_schema::table::Table;
 use kinora_schema::{Event, UserId};
 
-use crate::catalog::{for_each_batch, read_histories, read_users, read_videos};
+use crate::catalog::{for_each_batch, histories_of, users_of, videos_of};
 use crate::error::{PipelineError, Result};
 use crate::event_batch::EventColumns;
 use crate::features::FeatureState;
@@ -49,15 +49,15 @@ pub(crate) async fn catalog_state<S: BuildHasher + Sync>(
     opted_out: &HashSet<UserId, S>,
 ) -> Result<FeatureState> {
     let mut state = FeatureState::default();
-    for user in read_users(lake).await? {
+    for user in users_of(lake, context).await? {
         if !opted_out.contains(&user.user_id) {
             state.set_user(user);
         }
     }
-    for video in read_videos(lake).await? {
+    for video in videos_of(lake, context).await? {
         state.set_video(video);
     }
-    let histories = read_histories(lake, context).await?;
+    let histories = histories_of(lake, context).await?;
     for history in histories.chunk_by(|a, b| a.user_id == b.user_id && a.before_ms == b.before_ms) {
         if !opted_out.contains(&history[0].user_id) {
             state.set_history(&history[0].user_id, history[0].before_ms, history);

@@ -5,7 +5,7 @@
 //! minute for each earlier line of the same person. It holds the order and nothing else: neither the
 //! hour nor the distance between two events means anything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -24,7 +24,7 @@ use crate::progress::{OnProgress, Progress};
 /// 2003-01-01, the data set's year, in UTC milliseconds.
 pub const BASE_TIME_MS: i64 = 1_041_379_200_000;
 const STEP_MS: i64 = 60_000;
-/// Git's blob id of the decompressed `ml-1m.txt` that SASRec and its successors use.
+/// Git's blob id of the decompressed `ml-1m.txt` that `SASRec` and its successors use.
 pub const ML_1M_BLOB_SHA1: &str = "9ab8e3edb8742f8d8cc4911e3dee25e82a6fcc24";
 
 /// What an import brought.
@@ -50,7 +50,7 @@ pub async fn import_movielens(
     let blob_sha1 = blob_sha1(path).map_err(PipelineError::io("read", path))?;
     let mut intake = Intake::begin(lake, "movielens", now_ms).await?;
     let mut lines = open(path).map_err(PipelineError::io("open", path))?.lines();
-    let (mut ordinals, mut items) = (HashMap::new(), std::collections::HashSet::new());
+    let (mut ordinals, mut items) = (HashMap::new(), HashSet::new());
     let mut number = 0;
     loop {
         let mut rows = Vec::with_capacity(CHUNK_ROWS);

@@ -4,6 +4,7 @@ use kinora_schema::table::Table;
 use tempfile::TempDir;
 
 use super::*;
+use crate::error::PipelineError;
 use crate::fixtures::{NOW_MS, impressions};
 use crate::lake::Lake;
 use crate::replay::for_each_event;
@@ -102,6 +103,25 @@ fn a_full_log_refuses_the_whole_append_and_keeps_what_it_has() {
     assert_eq!(stored_in(&log), events[..1]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_acknowledges_nothing_and_later_appends_wait_for_recovery() {
+    let directory = TempDir::new().unwrap();
+    let events = impressions(4);
+    let log = log_of(&directory);
+    log.append(&events[..2]).unwrap();
+    // Every write to this device fails with "no space left on device".
+    locked(&log.state).active = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let error = log.append(&events[2..]).unwrap_err();
+    let LogError::Io { action: "write", source, .. } = &error else { panic!("{error}") };
+    assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+    assert!(matches!(log.append(&events[2..]).unwrap_err(), LogError::Failed { .. }));
+    drop(log);
+    let log = log_of(&directory);
+    assert_eq!(log.append(&events[2..]).unwrap().first_offset, 2);
+    assert_eq!(stored_in(&log), events);
+}
+
 #[test]
 fn a_second_process_is_kept_out() {
     let directory = TempDir::new().unwrap();
@@ -119,9 +139,9 @@ fn threads_append_without_losing_or_mixing_events() {
         for chunk in events.chunks(8) {
             let log = Arc::clone(&log);
             scope.spawn(move || {
-                chunk.iter().for_each(|event| {
+                for event in chunk {
                     log.append(std::slice::from_ref(event)).unwrap();
-                })
+                }
             });
         }
     });
@@ -201,4 +221,12 @@ async fn a_damaged_sealed_segment_stops_compaction_and_stays() {
     let error = compact(&log, &lake, NOW_MS).await.unwrap_err();
     assert!(matches!(error, CompactError::Log(LogError::Damaged { position: 0, .. })), "{error}");
     assert_eq!(fs::read(&segment.path).unwrap(), contents);
+}
+
+/// Clippy warns of errors from 128 bytes on; here without it.
+#[test]
+fn errors_stay_small() {
+    assert!(size_of::<LogError>() < 128 && size_of::<CompactError>() < 128);
+    assert!(size_of::<PipelineError>() < 128, "{}", size_of::<PipelineError>());
+    assert!(size_of::<crate::query::QueryError>() < 128);
 }

@@ -9,7 +9,7 @@ use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
 
 use super::*;
-use crate::catalog::{read_histories, read_videos};
+use crate::catalog::{histories_of, read_videos};
 use crate::fixtures::NOW_MS;
 use crate::progress::silent;
 use crate::query::{QueryLimits, query};
@@ -82,7 +82,7 @@ async fn a_directory_becomes_records_histories_and_joined_outcomes() {
     let rows = query(&context, sql, QueryLimits::default()).await.unwrap().to_json_rows().unwrap();
     let watched = serde_json::json!({
         "user_id": "7", "surface": "tab=1", "click": true, "liked": true, "shared": true, "followed": false,
-        "profile_entered": true, "long_view": true, "watch_ms": 61802, "duration_ms": 49866
+        "profile_entered": true, "long_view": true, "watch_ms": 61_802, "duration_ms": 49_866
     });
     assert_eq!(rows[..2], [watched.clone(), watched]);
     assert_eq!((&rows[2]["click"], &rows[2]["duration_ms"]), (&false.into(), &serde_json::Value::Null));
@@ -111,7 +111,7 @@ async fn attributes_and_histories_keep_their_meaning() {
     assert_eq!((videos[1].duration_ms, &videos[1].topic), (None, &None));
 
     let context = lake.session().await.unwrap();
-    let histories = read_histories(&lake, &context).await.unwrap();
+    let histories = histories_of(&lake, &context).await.unwrap();
     let outcomes: Vec<(&str, u16)> =
         histories.iter().map(|item| (item.video_id.as_str(), item.outcomes)).collect();
     let (long, like) = (1 << Task::LongView.index(), 1 << Task::Like.index());
