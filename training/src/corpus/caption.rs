@@ -13,9 +13,9 @@ pub const VOCABULARY: [&str; 61] = [
     "red", "orange", "yellow", "green", "blue", "purple", "pink", "white", "black", "brown", "a", "air",
     "an", "and", "at", "ball", "basket", "big", "board", "bounce", "bounces", "bouncing", "but", "cameo",
     "collide", "crash", "crashes", "dropped", "drops", "each", "falls", "floor", "four", "goes", "hits",
-    "hoop", "in", "into", "is", "meet", "misses", "off", "on", "once", "one", "other", "rim",
-    "rolls", "scores", "shot", "small", "the", "three", "through", "thrown", "time", "times", "tossed",
-    "twice", "two", "up",
+    "hoop", "in", "into", "is", "meet", "misses", "off", "on", "once", "one", "other", "rim", "rolls",
+    "scores", "shot", "small", "the", "three", "through", "thrown", "time", "times", "tossed", "twice",
+    "two", "up",
 ];
 
 /// A sentence for `scene`; the wording is drawn from `rng`.
@@ -110,7 +110,8 @@ fn miss(ball: &str, rim: bool, rng: &mut impl Rng) -> String {
 }
 
 fn collision(first: &str, second: &str, airborne: bool, rng: &mut impl Rng) -> String {
-    let place = if airborne { pick(&["", " in the air"], rng) } else { pick(&["", "", " on the floor"], rng) };
+    let place =
+        if airborne { pick(&["", " in the air"], rng) } else { pick(&["", "", " on the floor"], rng) };
     match rng.random_range(0..6) {
         0 | 1 => format!("{first} and {second} collide{place}"),
         2 => format!("{first} and {second} crash into each other{place}"),

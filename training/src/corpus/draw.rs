@@ -98,7 +98,7 @@ fn draw_shadow(canvas: &mut [u8], side: usize, x_m: f32, height_m: f32, radius_m
     let scale = side as f32 / VIEW_M;
     let height_m = height_m.max(0.0);
     let spread = 1.0 + 0.12 * height_m;
-    let strength = 0.42 / (1.0 + 0.9 * height_m);
+    let strength = 0.55 / (1.0 + 0.8 * height_m);
     let (x, y) = (x_m * scale, (VIEW_TOP_M + 0.04) * scale);
     let (half_width, half_height) = (radius_m * spread * scale, 0.24 * radius_m * spread * scale);
     let Some((rows, columns)) = bounds(x, y, half_width, half_height, side) else { return };
@@ -189,7 +189,12 @@ fn draw_room(canvas: &mut Pixmap, backdrop: Backdrop, view: Transform) -> Option
     let floor = gradient((HORIZON_M, floor_far), (floor_m, floor_near))?;
     canvas.fill_rect(Rect::from_ltrb(-1.0, floor_m - 1.0, VIEW_M + 1.0, HORIZON_M)?, &floor, view, None);
     let skirting = paint([255, 255, 255], 110);
-    canvas.fill_rect(Rect::from_ltrb(-1.0, HORIZON_M, VIEW_M + 1.0, HORIZON_M + 0.09)?, &skirting, view, None);
+    canvas.fill_rect(
+        Rect::from_ltrb(-1.0, HORIZON_M, VIEW_M + 1.0, HORIZON_M + 0.09)?,
+        &skirting,
+        view,
+        None,
+    );
     Some(())
 }
 
@@ -199,9 +204,15 @@ fn draw_board(canvas: &mut Pixmap, hoop: &Hoop, view: Transform) -> Option<()> {
     let steel = paint([84, 90, 102], 255);
     let pole = Rect::from_ltrb(behind_m - 0.1, 0.1, behind_m + 0.1, hoop.height_m + 0.9)?;
     canvas.fill_rect(pole, &steel, view, None);
-    let arm = Rect::from_ltrb(low.0.min(behind_m), hoop.height_m + 0.5, high.0.max(behind_m), hoop.height_m + 0.7)?;
+    let arm =
+        Rect::from_ltrb(low.0.min(behind_m), hoop.height_m + 0.5, high.0.max(behind_m), hoop.height_m + 0.7)?;
     canvas.fill_rect(arm, &steel, view, None);
-    canvas.fill_rect(Rect::from_ltrb(low.0, low.1, high.0, high.1)?, &paint([250, 250, 250], 255), view, None);
+    canvas.fill_rect(
+        Rect::from_ltrb(low.0, low.1, high.0, high.1)?,
+        &paint([250, 250, 250], 255),
+        view,
+        None,
+    );
     let band = Rect::from_ltrb(low.0, hoop.height_m + 0.35, high.0, hoop.height_m + 1.0)?;
     canvas.fill_rect(band, &paint([206, 60, 52], 255), view, None);
     let [near, _] = hoop.rim_x_m();

@@ -189,10 +189,12 @@ fn write_clip(clips: &Path, clip: u64, corpus: &Corpus, size: usize) -> Result<S
     let options = EncodeOptions { size: (side, side), threads: 1, ..EncodeOptions::default() };
     let encode = |source| ExportError::Encode { clip, source };
     let path = clips.join(format!("{clip:06}.mp4"));
-    fs::write(&path, media::encode_mp4(&sample.clip, options).map_err(encode)?).map_err(write_error(&path))?;
+    fs::write(&path, media::encode_mp4(&sample.clip, options).map_err(encode)?)
+        .map_err(write_error(&path))?;
     if let Some(reference) = &sample.reference {
         let path = clips.join(format!("{clip:06}.cameo.png"));
-        let png = media::picture_png(reference, super::REFERENCE_SIDE, super::REFERENCE_SIDE).map_err(encode)?;
+        let png =
+            media::picture_png(reference, super::REFERENCE_SIDE, super::REFERENCE_SIDE).map_err(encode)?;
         fs::write(&path, png).map_err(write_error(&path))?;
     }
     Ok(sample)

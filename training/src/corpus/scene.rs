@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -87,9 +87,9 @@ pub struct Hoop {
 impl Hoop {
     pub const RIM_RADIUS_M: f32 = 0.06;
     /// Distance between the rims.
-    pub const OPENING_M: f32 = 1.35;
+    pub const OPENING_M: f32 = 1.5;
     const BRACKET_M: f32 = 0.15;
-    const BOARD_THICKNESS_M: f32 = 0.14;
+    const BOARD_THICKNESS_M: f32 = 0.18;
 
     fn outwards(&self) -> f32 {
         if self.mirrored { 1.0 } else { -1.0 }
@@ -104,10 +104,7 @@ impl Hoop {
     /// Lower and upper corners of the board.
     pub fn board_box(&self) -> ((f32, f32), (f32, f32)) {
         let back = self.board_x_m - self.outwards() * Self::BOARD_THICKNESS_M;
-        (
-            (self.board_x_m.min(back), self.height_m - 0.15),
-            (self.board_x_m.max(back), self.height_m + 1.6),
-        )
+        ((self.board_x_m.min(back), self.height_m - 0.15), (self.board_x_m.max(back), self.height_m + 1.6))
     }
 
     /// Middle of the opening.
@@ -191,7 +188,12 @@ impl Scene {
     }
 
     /// What a motion amounts to, or `None` when no caption describes it well.
-    pub(super) fn judge(&self, frames: &[Vec<State>], contacts: &[Contact], passes: Passes) -> Option<Outcome> {
+    pub(super) fn judge(
+        &self,
+        frames: &[Vec<State>],
+        contacts: &[Contact],
+        passes: Passes,
+    ) -> Option<Outcome> {
         let count = |kind| contacts.iter().filter(|contact| contact.kind == kind).count();
         match self.family {
             Family::Bounce => {
@@ -283,7 +285,8 @@ fn sample_outcome(family: Family, rng: &mut ChaCha8Rng) -> Outcome {
 fn sample_skins(count: usize, rng: &mut ChaCha8Rng) -> Vec<Looks> {
     let first_is_cameo = rng.random_bool(0.25);
     // Distinct base colours: "a red ball and a red ball" names nothing.
-    let colours: Vec<Colour> = Colour::ALL.choose_multiple(rng, count + 1).copied().collect();
+    let mut colours = Colour::ALL;
+    colours.shuffle(rng);
     (0..count)
         .map(|index| {
             if index == 0 && first_is_cameo {
@@ -348,12 +351,9 @@ enum Shot {
 }
 
 fn draft_shot(shot: Shot, rng: &mut ChaCha8Rng) -> Draft {
-    let radius_m = rng.random_range(0.36..0.5_f32);
-    let hoop = Hoop {
-        height_m: rng.random_range(3.0..4.2),
-        board_x_m: rng.random_range(6.9..7.4),
-        mirrored: false,
-    };
+    let radius_m = rng.random_range(0.4..0.56_f32);
+    let hoop =
+        Hoop { height_m: rng.random_range(3.0..4.2), board_x_m: rng.random_range(6.9..7.4), mirrored: false };
     let from = (rng.random_range(0.7..3.2_f32), rng.random_range(0.9..2.2_f32));
     let target_x_m = match shot {
         Shot::Score { banked: false } => hoop.centre_x_m() + rng.random_range(-0.25..0.25),
@@ -372,10 +372,7 @@ fn draft_shot(shot: Shot, rng: &mut ChaCha8Rng) -> Draft {
     let mut throw = Throw {
         radius_m,
         at: from,
-        velocity: (
-            (target_x_m - from.0) / flight_s,
-            rise_m / flight_s + GRAVITY_M_S2 * flight_s / 2.0,
-        ),
+        velocity: ((target_x_m - from.0) / flight_s, rise_m / flight_s + GRAVITY_M_S2 * flight_s / 2.0),
         spin_rad_s: rng.random_range(0.0..4.0),
         angle_rad: rng.random_range(-3.1..3.1),
         restitution: rng.random_range(0.5..0.78),
@@ -429,15 +426,13 @@ fn draft_clash(rng: &mut ChaCha8Rng) -> Draft {
     let mut throw = |side: f32| {
         let radius_m = rng.random_range(0.45..0.8_f32);
         let edge_m = rng.random_range(radius_m + 0.2..1.9);
-        let at = (if side < 0.0 { edge_m } else { VIEW_M - edge_m }, rng.random_range(0.9..4.0_f32).max(radius_m));
+        let at =
+            (if side < 0.0 { edge_m } else { VIEW_M - edge_m }, rng.random_range(0.9..4.0_f32).max(radius_m));
         let target = (meet.0 + side * radius_m, meet.1 + rng.random_range(-0.35..0.35) * radius_m);
         Throw {
             radius_m,
             at,
-            velocity: (
-                (target.0 - at.0) / meet_s,
-                (target.1 - at.1) / meet_s + GRAVITY_M_S2 * meet_s / 2.0,
-            ),
+            velocity: ((target.0 - at.0) / meet_s, (target.1 - at.1) / meet_s + GRAVITY_M_S2 * meet_s / 2.0),
             spin_rad_s: rng.random_range(-3.0..3.0),
             angle_rad: rng.random_range(-3.1..3.1),
             restitution,

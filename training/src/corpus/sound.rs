@@ -85,7 +85,12 @@ fn voice(contact: &Contact, radius_m: f32) -> Voice {
             burst: Burst { amplitude: 0.35, decay_s: 0.02, attack_s: 0.0, low_hz: 800.0, high_hz: 5000.0 },
         },
         ContactKind::Board => Voice {
-            modes: vec![mode(196.0, 0.5, 0.22), mode(417.0, 0.42, 0.18), mode(868.0, 0.26, 0.13), mode(1540.0, 0.12, 0.1)],
+            modes: vec![
+                mode(196.0, 0.5, 0.22),
+                mode(417.0, 0.42, 0.18),
+                mode(868.0, 0.26, 0.13),
+                mode(1540.0, 0.12, 0.1),
+            ],
             burst: Burst { amplitude: 0.6, decay_s: 0.025, attack_s: 0.0, low_hz: 300.0, high_hz: 3500.0 },
         },
         ContactKind::Ball => Voice {
@@ -126,7 +131,8 @@ fn ring(samples: &mut [f32], voice: &Voice, level: f32, noise: &mut ChaCha8Rng) 
         let white = noise.random_range(-1.0..1.0_f32);
         upper += fast * (white - upper);
         lower += slow * (upper - lower);
-        let attack = if burst.attack_s > 0.0 { (index as f32 / (burst.attack_s * rate)).min(1.0) } else { 1.0 };
+        let attack =
+            if burst.attack_s > 0.0 { (index as f32 / (burst.attack_s * rate)).min(1.0) } else { 1.0 };
         *sample += level * burst.amplitude * envelope * attack * (upper - lower);
         envelope *= decay;
     }

@@ -66,10 +66,10 @@ proptest! {
             let (start_s, y_m, vy) = launch;
             let fall_m = y_m - ball.radius_m;
             let flight_s = (vy + (vy * vy + 2.0 * GRAVITY_M_S2 * fall_m.max(0.0)).sqrt()) / GRAVITY_M_S2;
-            prop_assert!((contact.time_s - start_s - flight_s).abs() < 0.004, "{} after {}", contact.time_s, start_s);
+            prop_assert!((contact.time_s - start_s - flight_s).abs() < 0.003, "{} after {}", contact.time_s, start_s);
             let impact = vy - GRAVITY_M_S2 * flight_s;
-            prop_assert!((contact.speed_m_s + impact).abs() < 0.05);
-            launch = (contact.time_s, ball.radius_m, -impact * ball.restitution);
+            prop_assert!((contact.speed_m_s + impact).abs() < 0.02, "{} against {impact}", contact.speed_m_s);
+            launch = (contact.time_s, ball.radius_m, contact.speed_m_s * ball.restitution);
             let impulse = ball.mass_kg() * contact.speed_m_s * (1.0 + ball.restitution);
             prop_assert!((contact.impulse_n_s / impulse - 1.0).abs() < 0.02);
         }
@@ -109,13 +109,18 @@ fn sound_begins_at_the_contacts_and_is_louder_for_harder_ones() {
         let first = onset(&motion.contacts[0]);
         assert!(samples[..first].iter().all(|&sample| sample == 0.0), "sound before the first contact");
         let peak = |start: usize| samples[start..start + 240].iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+        let energy =
+            |start: usize| samples[start..start + 480].iter().map(|sample| sample * sample).sum::<f32>();
         for contact in &motion.contacts {
             let start = onset(contact);
-            let before = samples[start.saturating_sub(120)..start].iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+            let before =
+                samples[start.saturating_sub(120)..start].iter().fold(0.0_f32, |a, b| a.max(b.abs()));
             assert!(peak(start) > 3.0 * before && peak(start) > 0.02, "no onset at {}", contact.time_s);
         }
         for pair in motion.contacts.windows(2) {
-            assert!(peak(onset(&pair[0])) > peak(onset(&pair[1])), "bounces grow softer");
+            let harder = pair[0].impulse_n_s / pair[1].impulse_n_s;
+            let louder = energy(onset(&pair[0])) / energy(onset(&pair[1]));
+            assert!(harder < 1.1 || louder > 1.0, "seed {seed}: {harder} times as hard, {louder} as loud");
         }
     }
 }
@@ -138,7 +143,8 @@ fn gravity_can_be_read_back_from_the_pictures() {
                     // Thirty levels are more than a shadow far below a ball changes.
                     let weight = f64::from(a.abs_diff(*b));
                     let row = index / 3 / size;
-                    let near = (row as f64 - (f64::from(VIEW_TOP_M - motion.frames[frame][0].y_m)) * scale).abs()
+                    let near = (row as f64 - (f64::from(VIEW_TOP_M - motion.frames[frame][0].y_m)) * scale)
+                        .abs()
                         < f64::from(scene.balls[0].radius_m) * scale + 1.5;
                     if weight > 12.0 && near {
                         sum += row as f64 + 0.5;

@@ -8,9 +8,7 @@ use rav1e::color::{
     ChromaSamplePosition, ColorDescription, ColorPrimaries, MatrixCoefficients, PixelRange,
     TransferCharacteristics,
 };
-use rav1e::prelude::{
-    ChromaSampling, Config, Context, EncoderConfig, Frame, FrameType, Rational,
-};
+use rav1e::prelude::{ChromaSampling, Config, Context, EncoderConfig, Frame, FrameType, Rational};
 
 use super::resize::Fit;
 use super::{EncodeOptions, MediaError};
@@ -73,10 +71,7 @@ fn drain(context: &mut Context<u8>, packets: &mut Vec<Packet>) -> Result<(), Med
         match context.receive_packet() {
             Ok(packet) => {
                 let data = packet.data.strip_prefix(&TEMPORAL_DELIMITER[..]).unwrap_or(&packet.data);
-                packets.push(Packet {
-                    data: data.to_vec(),
-                    keyframe: packet.frame_type == FrameType::KEY,
-                });
+                packets.push(Packet { data: data.to_vec(), keyframe: packet.frame_type == FrameType::KEY });
             }
             Err(EncoderStatus::Encoded) => {}
             Err(EncoderStatus::NeedMoreData | EncoderStatus::LimitReached) => return Ok(()),
@@ -91,7 +86,8 @@ fn fill(frame: &mut Frame<u8>, rgb: &[u8], size: (u32, u32)) {
     let mut luma = vec![0_u8; width * height];
     let (mut blue, mut red) = (vec![0_u8; luma.len() / 4], vec![0_u8; luma.len() / 4]);
     for (value, pixel) in luma.iter_mut().zip(rgb.chunks_exact(3)) {
-        *value = (16.5 + brightness(pixel[0].into(), pixel[1].into(), pixel[2].into()) * (219.0 / 255.0)) as u8;
+        *value =
+            (16.5 + brightness(pixel[0].into(), pixel[1].into(), pixel[2].into()) * (219.0 / 255.0)) as u8;
     }
     for row in 0..height / 2 {
         for column in 0..width / 2 {

@@ -15,7 +15,8 @@ pub(super) fn resample(sound: &[f32], from_hz: u32, to_hz: u32) -> Vec<f32> {
     // Going down, the filter also removes what the lower rate cannot hold.
     let cutoff = (to_hz as f32 / from_hz as f32).min(1.0);
     let half = (CROSSINGS as f32 / cutoff).ceil() as usize;
-    let bank: Vec<Vec<f32>> = (0..phases).map(|phase| taps(phase as f32 / phases as f32, half, cutoff)).collect();
+    let bank: Vec<Vec<f32>> =
+        (0..phases).map(|phase| taps(phase as f32 / phases as f32, half, cutoff)).collect();
     let length = (sound.len() * phases).div_ceil(step);
     (0..length)
         .map(|index| {

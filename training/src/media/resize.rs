@@ -70,7 +70,8 @@ impl Fit {
         for row in pixels.chunks_exact(self.from.0 * 3) {
             for sampling in &self.columns {
                 let mut sum = [0.0_f32; 3];
-                for (weight, pixel) in sampling.weights.iter().zip(row[sampling.first * 3..].chunks_exact(3)) {
+                for (weight, pixel) in sampling.weights.iter().zip(row[sampling.first * 3..].chunks_exact(3))
+                {
                     for (sum, &channel) in sum.iter_mut().zip(pixel) {
                         *sum += weight * f32::from(channel);
                     }
@@ -188,7 +189,8 @@ mod tests {
     #[test]
     fn the_edges_continue_where_the_shape_differs() {
         // Upper half white, lower half black.
-        let pixels: Vec<u8> = (0..32 * 32 * 3).map(|index| if index < 16 * 32 * 3 { 255 } else { 0 }).collect();
+        let pixels: Vec<u8> =
+            (0..32 * 32 * 3).map(|index| if index < 16 * 32 * 3 { 255 } else { 0 }).collect();
         let mut canvas = Vec::new();
         Fit::new((32, 32), (32, 64)).apply(&pixels, &mut canvas);
         assert!(canvas[..16 * 32 * 3].iter().all(|&value| value == 255));

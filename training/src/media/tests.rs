@@ -40,7 +40,9 @@ fn sound_survives_encoding_in_place() {
     let sound: Vec<f32> = if sound.iter().any(|sample| sample.abs() > 0.05) {
         sound
     } else {
-        (0..48_000).map(|index| 0.5 * (index as f32 * 0.06).sin() * (-(index as f32) / 9000.0).exp()).collect()
+        (0..48_000)
+            .map(|index| 0.5 * (index as f32 * 0.06).sin() * (-(index as f32) / 9000.0).exp())
+            .collect()
     };
     let mut decoder = opus_rs::OpusDecoder::new(48_000, 1).unwrap();
     let mut decoded = Vec::new();
