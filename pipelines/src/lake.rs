@@ -4,6 +4,8 @@
 //! INVARIANT: when an append returns, its files and its commit are on stable storage. The local
 //! object store does not fsync, so this does, files before the commit that names them.
 
+mod merge;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -91,3 +91,35 @@ async fn a_disk_that_refuses_is_named_in_one_line_and_loses_nothing() {
     lake.append(Table::Events, batch(3)).await.unwrap();
     assert_eq!(count(&lake).await, 3);
 }
+
+#[tokio::test]
+async fn merging_small_files_keeps_every_row_and_the_transactions() {
+    let directory = TempDir::new().unwrap();
+    let lake = Lake::open(directory.path()).await.unwrap();
+    let events = impressions(36);
+    for (number, event) in events.iter().enumerate() {
+        let batch = events_to_batch(std::slice::from_ref(event), NOW_MS).unwrap();
+        lake.append_in_transaction(Table::Events, batch, "log", number as i64).await.unwrap();
+        if number == 10 {
+            assert_eq!(lake.merge_small_files(Table::Events).await.unwrap(), 0, "too few to merge");
+        }
+    }
+    let rows = async |lake: &Lake| {
+        let events = lake.session().await.unwrap().table("events").await.unwrap();
+        let by_id = events.sort(vec![datafusion::prelude::col("event_id").sort(true, false)]).unwrap();
+        let batches = by_id.collect().await.unwrap();
+        arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
+    };
+    let before = rows(&lake).await;
+    assert_eq!(before.num_rows(), 36);
+    assert_eq!(lake.merge_small_files(Table::Events).await.unwrap(), 36);
+    let again = Lake::open(directory.path()).await.unwrap();
+    assert_eq!(rows(&again).await, before);
+    assert_eq!(again.merge_small_files(Table::Events).await.unwrap(), 0, "merged already");
+    assert_eq!(again.transaction_version(Table::Events, "log").await.unwrap(), Some(35));
+    assert_eq!(
+        again.append(Table::Events, batch(2)).await.unwrap(),
+        again.version(Table::Events).await.unwrap()
+    );
+    assert_eq!(count(&lake).await, 38);
+}

@@ -23,6 +23,8 @@ pub struct CompactReport {
     pub segments: u64,
     /// Bytes of the log that are free again.
     pub freed_bytes: u64,
+    /// Small files of the lake that were merged into larger ones on the way.
+    pub merged_files: u64,
 }
 
 /// Why a compaction stopped. The log still holds what the lake does not.
@@ -42,6 +44,14 @@ pub async fn compact(log: &EventLog, lake: &Lake, now_ms: i64) -> Result<Compact
         report.ingest.add(move_segment(log, &segment, lake, now_ms).await?);
         report.freed_bytes += log.delete(&segment)?;
         report.segments += 1;
+    }
+    // Each segment adds a file for each day that it touches.
+    if report.segments > 0 {
+        match lake.merge_small_files(Table::Events).await {
+            Ok(files) => report.merged_files = files,
+            // The events are in: a table that stays slow is no reason to say that they are not.
+            Err(error) => tracing::warn!(error = error.one_line(), "cannot merge the lake's small files"),
+        }
     }
     Ok(report)
 }

@@ -56,7 +56,7 @@ fn what_is_appended_is_there_after_reopening() {
 #[test]
 fn cut_at_every_byte_every_whole_record_survives_and_the_log_goes_on() {
     let directory = TempDir::new().unwrap();
-    let events = impressions(3);
+    let events = impressions(2);
     let log = log_of(&directory);
     log.append(&events).unwrap();
     drop(log);
@@ -66,7 +66,7 @@ fn cut_at_every_byte_every_whole_record_survives_and_the_log_goes_on() {
     for payload in frame::payloads(&whole) {
         ends.push(ends.last().unwrap() + 8 + payload.len());
     }
-    let further = impressions(4).pop().unwrap();
+    let further = impressions(3).pop().unwrap();
     for cut in 0..=whole.len() {
         fs::write(&path, &whole[..cut]).unwrap();
         let survivors = ends.iter().filter(|&&end| end > 0 && end <= cut).count();

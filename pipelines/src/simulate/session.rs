@@ -148,7 +148,7 @@ impl<'a> Platform<'a> {
         let attentive = rng.random_bool(ATTENTION_DECAY.powi(*position));
         let clicked = attentive && rng.random_bool(0.05 + 0.9 * affinity);
         let share = if clicked {
-            (0.2 + 0.9 * affinity + 0.15 * normal(rng)).clamp(0.05, 1.3)
+            (0.35 + 0.9 * affinity + 0.2 * normal(rng)).clamp(0.05, 1.3)
         } else {
             (0.05 + 0.1 * rng.random::<f64>()).min(1.0)
         };
