@@ -163,13 +163,14 @@ export async function* generationEvents(video, signal) {
 export const listCameos = (signal) => read("/v1/cameos", signal);
 export const enrolCameo = async (form) => (await call("POST", "/v1/cameos", { form })).json();
 export const setAudience = (cameo, audience) => send("PUT", `/v1/cameos/${id(cameo)}/audience`, { audience });
-export const listGrants = (cameo, signal) => read(`/v1/cameos/${id(cameo)}/grants`, signal);
+export const listGrants = async (cameo, signal) =>
+  (await read(`/v1/cameos/${id(cameo)}/grants`, signal)).grants;
 export const offerGrant = (cameo, grant) => send("POST", `/v1/cameos/${id(cameo)}/grants`, grant);
 export const answerGrant = (cameo, grant, answer) =>
   send("POST", `/v1/cameos/${id(cameo)}/grants/${id(grant)}/${answer}`);
 export const revokeGrant = (cameo, grant) => send("DELETE", `/v1/cameos/${id(cameo)}/grants/${id(grant)}`);
 export const revokeCameo = (cameo, scope) => send("POST", `/v1/cameos/${id(cameo)}/revoke`, { scope });
-export const cameoUses = (cameo, signal) => read(`/v1/cameos/${id(cameo)}/uses`, signal);
+export const cameoUses = async (cameo, signal) => (await read(`/v1/cameos/${id(cameo)}/uses`, signal)).uses;
 
 // Insights
 export const summary = (days, scope, signal) =>

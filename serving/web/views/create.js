@@ -14,12 +14,8 @@ import { followJob, idleStage } from "./create_stage.js";
 export async function render(element, { route, signal }) {
   const stage = h("div", { class: "stack", testid: "stage-area" });
   const mine = h("div", { testid: "my-videos" });
-  const form = composer({
-    signal,
-    remix: route.params.get("remix"),
-    prompt: route.params.get("prompt"),
-    onaccepted: watch,
-  });
+  const asked = Object.fromEntries(route.params);
+  const form = composer({ signal, asked, onaccepted: watch });
   element.append(
     h(
       "div",
@@ -30,7 +26,7 @@ export async function render(element, { route, signal }) {
         h(
           "div",
           {},
-          h("h1", {}, route.params.has("remix") ? "Remix a clip" : "What happens next?"),
+          h("h1", {}, asked.remix ? "Remix a clip" : "What happens next?"),
           h("p", {}, "Describe a small scene. Kinora films it, with sound, and signs it."),
         ),
       ),
@@ -39,8 +35,7 @@ export async function render(element, { route, signal }) {
     ),
   );
 
-  const asked = route.params.get("video");
-  if (asked) open(asked);
+  if (asked.video) open(asked.video);
   else fill(stage, idleStage());
   await refresh();
 

@@ -1,6 +1,7 @@
 // The composer: what to film, for how long, who is in it, and what it costs when it costs.
 
 import * as api from "../api.js";
+import { segments } from "../controls.js";
 import { fill, h, icon } from "../dom.js";
 import { count, hue, initial } from "../format.js";
 import { busy, complain, plain } from "../notices.js";
@@ -26,10 +27,11 @@ const SIZES = [
 ];
 
 /**
- * The form. `remix` is the video that a new one starts from, `onaccepted` is called with the
- * queued video.
+ * The form. `asked` is what the address holds: the video to `remix`, a `prompt`, a `cameo`.
+ * `onaccepted` is called with the queued video.
  */
-export function composer({ signal, remix, prompt, onaccepted }) {
+export function composer({ signal, asked, onaccepted }) {
+  const { remix, prompt } = asked;
   const text = h("textarea", {
     class: "input prompt",
     id: "prompt",
@@ -78,7 +80,7 @@ export function composer({ signal, remix, prompt, onaccepted }) {
     icon("play"),
     remix ? "Make the remix" : "Make the clip",
   );
-  let chosen = null;
+  let chosen = asked.cameo ?? null;
   let accepted;
   // One key a request as it stands: pressing twice makes one clip.
   let key = uuid7();
@@ -196,8 +198,8 @@ export function composer({ signal, remix, prompt, onaccepted }) {
 
   async function fillCameos() {
     try {
-      const { usable } = await api.listCameos(signal);
-      const able = usable.filter((cameo) => cameo.state === "active");
+      const { cameos: known } = await api.listCameos(signal);
+      const able = known.filter((cameo) => cameo.usable);
       fill(
         cameos,
         able.length
@@ -221,7 +223,7 @@ export function composer({ signal, remix, prompt, onaccepted }) {
       {
         class: "chip",
         type: "button",
-        "aria-pressed": "false",
+        "aria-pressed": String(cameo.cameo_id === chosen),
         testid: "cameo-choice",
         "data-cameo": cameo.cameo_id,
         onclick: choose,
@@ -280,21 +282,5 @@ function field(label, control) {
     { class: "field", role: "group", "aria-label": label },
     h("p", { class: "field__label", "aria-hidden": "true" }, label),
     control,
-  );
-}
-
-/** A choice of one of a few. */
-export function segments(name, choices, chosen, more = {}) {
-  return h(
-    "div",
-    { class: "segments", ...more },
-    choices.map(([value, text]) =>
-      h(
-        "label",
-        {},
-        h("input", { type: "radio", name, value, checked: value === chosen }),
-        h("span", {}, text),
-      ),
-    ),
   );
 }

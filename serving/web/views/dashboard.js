@@ -2,6 +2,7 @@
 // shown and the question asked are in the address.
 
 import * as api from "../api.js";
+import { segments } from "../controls.js";
 import { barChart, funnel, lineChart } from "../charts.js";
 import { h } from "../dom.js";
 import { count, percent, shortCount, words } from "../format.js";
@@ -9,7 +10,6 @@ import { empty, show } from "../notices.js";
 import { go, href } from "../router.js";
 import { me } from "../session.js";
 import { sqlBox } from "./dashboard_sql.js";
-import { segments } from "./create_composer.js";
 
 const RANGES = [
   ["7", "7 days"],

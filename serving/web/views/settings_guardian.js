@@ -1,12 +1,11 @@
 // Guardians and teens: an offer with a code, its acceptance, the limits, and the end of it.
 
 import * as api from "../api.js";
+import { person, segments } from "../controls.js";
 import { fill, h } from "../dom.js";
 import { dateTime } from "../format.js";
 import { busy, complain, notice } from "../notices.js";
 import { me } from "../session.js";
-import { person } from "./cameo.js";
-import { segments } from "./create_composer.js";
 import { MINUTES } from "./settings_privacy.js";
 
 const WHO = [

@@ -2,12 +2,12 @@
 // is decided by the server.
 
 import * as api from "../api.js";
+import { person } from "../controls.js";
 import { h } from "../dom.js";
 import { ago } from "../format.js";
 import { busy, empty, notice } from "../notices.js";
 import { go, href } from "../router.js";
 import { me } from "../session.js";
-import { person } from "./cameo.js";
 
 export async function load({ route, signal }) {
   const name = route.params.get("with");

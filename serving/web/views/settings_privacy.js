@@ -2,9 +2,9 @@
 // is in force; what a guardian or the teen defaults hold is shown as held.
 
 import * as api from "../api.js";
+import { segments } from "../controls.js";
 import { h } from "../dom.js";
 import { complain, notice } from "../notices.js";
-import { segments } from "./create_composer.js";
 
 const SWITCHES = [
   [
