@@ -114,12 +114,16 @@ export function provenanceSheet(clip) {
 }
 
 const REASONS = [
-  ["likeness", "It uses someone's likeness without consent"],
+  ["likeness", "It shows someone without their consent"],
+  ["minor_safety", "A child is in danger"],
+  ["self_harm", "Self-harm"],
   ["sexual", "Sexual content"],
   ["violence", "Violence or threats"],
-  ["hate", "Hate or harassment"],
-  ["minor_safety", "A child is in danger"],
-  ["copyright", "It copies someone's work"],
+  ["hate", "Hate"],
+  ["harassment", "Harassment"],
+  ["illegal", "Something illegal"],
+  ["misinformation", "Misinformation"],
+  ["intellectual_property", "It copies someone's work"],
   ["spam", "Spam or deception"],
   ["other", "Something else"],
 ];
