@@ -17,8 +17,11 @@ use crate::catalog::{HistoryRecord, UserRecord, VideoRecord};
 const PRIOR_IMPRESSIONS: f64 = 20.0;
 /// The same for a (person, creator) or (person, topic) pair, which sees fewer impressions.
 const PAIR_PRIOR_IMPRESSIONS: f64 = 5.0;
+/// Watches' worth of the platform's mean that a person's or a clip's mean over watches starts from.
+const PRIOR_WATCHES: f64 = 10.0;
 /// The platform's rates before it has any events.
 const INITIAL_RATES: Rates = Rates { click: 0.3, long_view: 0.3, like: 0.02, watch_ratio: 0.3 };
+const INITIAL_PER_WATCH: PerWatch = PerWatch { long_view: 0.4, like: 0.03 };
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: f64 = 86_400_000.0;
 /// Older clips are all equally old.
@@ -74,6 +77,10 @@ struct Counts {
     long_views: u32,
     likes: u32,
     watch_ratio: f64,
+    /// Watches, imported ones among them; those have no impressions to count in a rate.
+    watches: u32,
+    imported_long_views: u32,
+    imported_likes: u32,
 }
 
 /// Means over impressions.
@@ -85,6 +92,13 @@ struct Rates {
     watch_ratio: f64,
 }
 
+/// Means over watches.
+#[derive(Clone, Copy, Debug)]
+struct PerWatch {
+    long_view: f64,
+    like: f64,
+}
+
 impl Counts {
     fn add(&mut self, change: Change) {
         match change {
@@ -93,13 +107,35 @@ impl Counts {
             Change::Like => self.likes = self.likes.saturating_add(1),
             Change::Watch { ratio, long } => {
                 self.watch_ratio += ratio;
+                self.watches = self.watches.saturating_add(1);
                 self.long_views = self.long_views.saturating_add(u32::from(long));
+            }
+            Change::ImportedWatch { long, liked } => {
+                self.watches = self.watches.saturating_add(1);
+                self.imported_long_views = self.imported_long_views.saturating_add(u32::from(long));
+                self.imported_likes = self.imported_likes.saturating_add(u32::from(liked));
             }
         }
     }
 
     fn log_impressions(&self) -> f32 {
         f64::from(self.impressions).ln_1p() as f32
+    }
+
+    fn log_watches(&self) -> f32 {
+        f64::from(self.watches).ln_1p() as f32
+    }
+
+    fn per_watch(&self, prior: PerWatch) -> PerWatch {
+        let watches = f64::from(self.watches);
+        let mean = |count: u32, imported: u32, prior: f64| {
+            let sum = f64::from(count) + f64::from(imported) + PRIOR_WATCHES * prior;
+            (sum / (watches + PRIOR_WATCHES)).min(1.0)
+        };
+        PerWatch {
+            long_view: mean(self.long_views, self.imported_long_views, prior.long_view),
+            like: mean(self.likes, self.imported_likes, prior.like),
+        }
     }
 
     fn rates(&self, prior: Rates, weight: f64) -> Rates {
@@ -122,6 +158,7 @@ enum Change {
     Click,
     Like,
     Watch { ratio: f64, long: bool },
+    ImportedWatch { long: bool, liked: bool },
 }
 
 impl FeatureState {
@@ -144,7 +181,8 @@ impl FeatureState {
         state.tokens = video.attributes;
     }
 
-    /// A person's imported history, oldest first, which becomes known at its `before_ms`.
+    /// A person's imported history, oldest first, which becomes known at its `before_ms`: clips that
+    /// they watched, each with what they did.
     pub fn set_history(&mut self, user: &UserId, before_ms: i64, items: &[HistoryRecord]) {
         let recent = &items[items.len().saturating_sub(MAX_HISTORY)..];
         let interactions = recent
@@ -165,6 +203,13 @@ impl FeatureState {
             && *entry.key() <= now_ms
         {
             for (user, mut interactions) in entry.remove() {
+                for item in &interactions {
+                    let has = |task| item.outcomes & bit(task) != 0;
+                    let change = Change::ImportedWatch { long: has(Task::LongView), liked: has(Task::Like) };
+                    self.platform.add(change);
+                    self.users[user as usize].counts.add(change);
+                    self.videos[item.video as usize].counts.add(change);
+                }
                 // What was observed meanwhile is more recent.
                 let history = &mut self.users[user as usize].history;
                 interactions.extend(history.drain(..));
@@ -195,21 +240,17 @@ impl FeatureState {
         let user = self.user(&event.user_id);
         let video = self.video(&event.video_id);
         let duration_ms = event.duration_ms.or(self.videos[video as usize].duration_ms);
+        let watch_ms = event.watch_ms.unwrap_or_default();
         let (change, task) = match event.kind {
             EventKind::Impression => (Some(Change::Impression), None),
             EventKind::Click => (Some(Change::Click), Some(Task::Click)),
             EventKind::Like => (Some(Change::Like), Some(Task::Like)),
+            // Passed over without a moment of watching: the impression says it all.
+            EventKind::Watch if watch_ms <= 0 => (None, None),
             EventKind::Watch => {
-                let watch_ms = event.watch_ms.unwrap_or_default();
                 let long = long_view(watch_ms, duration_ms);
-                if watch_ms > 0 {
-                    self.remember(
-                        user,
-                        video,
-                        event.impression_id,
-                        if long { bit(Task::LongView) } else { 0 },
-                    );
-                }
+                let outcomes = if long { bit(Task::LongView) } else { 0 };
+                self.remember(user, video, event.impression_id, outcomes);
                 (Some(Change::Watch { ratio: watch_ratio(watch_ms, duration_ms), long }), None)
             }
             EventKind::Share => (None, Some(Task::Share)),
@@ -288,6 +329,10 @@ impl FeatureState {
         let with_topic = pair(&self.user_topics, user, video.topic);
         let with_topic_rates = with_topic.rates(platform, PAIR_PRIOR_IMPRESSIONS);
 
+        let platform_per_watch = self.platform.per_watch(INITIAL_PER_WATCH);
+        let person_per_watch = person.counts.per_watch(platform_per_watch);
+        let video_per_watch = video.counts.per_watch(platform_per_watch);
+
         let hour = now_ms.div_euclid(HOUR_MS).rem_euclid(24);
         let day_angle = TAU * hour as f64 / 24.0;
         let age_days = video.created_time_ms.map_or(0.0, |created_ms| {
@@ -323,6 +368,12 @@ impl FeatureState {
             (person.history.len() as f64).ln_1p() as f32,
             self.history_share(person, |item| item.creator, video.creator),
             self.history_share(person, |item| item.topic, video.topic),
+            person.counts.log_watches(),
+            person_per_watch.long_view as f32,
+            person_per_watch.like as f32,
+            video.counts.log_watches(),
+            video_per_watch.long_view as f32,
+            video_per_watch.like as f32,
         ];
         RankingInput {
             video_id: video_id.clone(),

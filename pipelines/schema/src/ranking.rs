@@ -14,7 +14,9 @@ use crate::id::VideoId;
 
 /// Names of the dense features, in the order of [`RankingInput::dense`]. Counts are `ln(1 + n)`,
 /// rates are smoothed towards the platform's mean, all computed strictly before the impression.
-pub const DENSE_FEATURES: [&str; 26] = [
+/// A `rate` is per impression; `per_watch` is per watch, of which imported histories are part though
+/// their impressions are unknown.
+pub const DENSE_FEATURES: [&str; 32] = [
     "user_impressions",
     "user_click_rate",
     "user_long_view_rate",
@@ -41,6 +43,12 @@ pub const DENSE_FEATURES: [&str; 26] = [
     "history_length",
     "history_creator_share",
     "history_topic_share",
+    "user_watches",
+    "user_long_view_per_watch",
+    "user_like_per_watch",
+    "video_watches",
+    "video_long_view_per_watch",
+    "video_like_per_watch",
 ];
 
 /// Number of dense features.

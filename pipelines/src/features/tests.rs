@@ -71,6 +71,10 @@ fn each_name_holds_its_own_value() {
     near("history_length", 1f64.ln_1p());
     near("history_creator_share", 1.0);
     near("history_topic_share", 1.0);
+    near("user_watches", 1f64.ln_1p());
+    near("user_long_view_per_watch", (1.0 + 10.0 * (1.0 + 10.0 * 0.4) / 11.0) / 11.0);
+    near("video_watches", 1f64.ln_1p());
+    near("video_like_per_watch", (1.0 + 10.0 * (1.0 + 10.0 * 0.03) / 11.0) / 11.0);
     assert_eq!(input.user_tokens, ["age=25"]);
     assert_eq!(input.video_tokens, ["creator=c1", "topic=bounce", "colour=red"]);
     assert_eq!(input.context_tokens, ["surface=feed", "hour=6"]);
@@ -136,4 +140,11 @@ fn histories_keep_the_last_items_in_order_and_wait_for_their_time() {
     assert_eq!(history[0].video_id.as_str(), "old11");
     assert_eq!(history[48].video_id.as_str(), "old59");
     assert_eq!(history[49].video_id.as_str(), "early");
+
+    // Watches without impressions count as watches, and in no rate.
+    let input = state.input(&user, &VideoId::new("old59"), START_MS, "feed");
+    assert!((named(&input, "user_watches") - 51f32.ln()).abs() < 1e-6);
+    assert!((named(&input, "video_watches") - 2f32.ln()).abs() < 1e-6);
+    assert!(named(&input, "user_long_view_per_watch") > 0.9);
+    assert!(named(&input, "user_impressions").abs() < 1e-6);
 }

@@ -265,7 +265,7 @@ mod tests {
         let history = proptest::collection::vec(("[a-z0-9]{1,6}", any::<u16>()), 0..MAX_HISTORY);
         let input = (
             "[a-z0-9]{1,8}",
-            proptest::array::uniform26(-1e6f32..1e6),
+            proptest::array::uniform32(-1e6f32..1e6),
             (tokens(), tokens(), tokens()),
             history,
         );
