@@ -1,6 +1,7 @@
 // The public JSON API, one function a call. Paths and field names are spoken here and nowhere
 // else; a refusal is an `ApiProblem` whose `detail` is the server's own sentence.
 
+import { sentence } from "./format.js";
 import { token } from "./session.js";
 
 /** A refusal, or a server out of reach (`status` 0). */
@@ -36,11 +37,6 @@ const TITLES = {
   "feed-limit-reached": "That is today's feed",
   "insufficient-credits": "Not enough credits",
 };
-
-function sentence(text) {
-  const line = String(text).trim();
-  return line && line.charAt(0).toUpperCase() + line.slice(1) + (/[.!?]$/.test(line) ? "" : ".");
-}
 
 /**
  * One call. `json` or `form` is the body; `signal`, `headers` and `keepalive` are as for

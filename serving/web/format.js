@@ -38,6 +38,12 @@ export function words(name) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
+/** A line as a sentence: a capital first, a full stop last. */
+export function sentence(text) {
+  const line = String(text).trim();
+  return line && line.charAt(0).toUpperCase() + line.slice(1) + (/[.!?]$/.test(line) ? "" : ".");
+}
+
 /** A hue of its own for each name, so that avatars are told apart. */
 export function hue(name) {
   let value = 7;

@@ -14,6 +14,7 @@ import { followJob, idleStage } from "./create_stage.js";
 export async function render(element, { route, signal }) {
   const stage = h("div", { class: "stack", testid: "stage-area" });
   const mine = h("div", { testid: "my-videos" });
+  let onStage = new AbortController();
   const asked = Object.fromEntries(route.params);
   const form = composer({ signal, asked, onaccepted: watch });
   element.append(
@@ -39,7 +40,7 @@ export async function render(element, { route, signal }) {
   else fill(stage, idleStage());
   await refresh();
 
-  /** Shows a clip on the stage, made or being made. */
+  /** Shows the clip that the address names, made or being made. */
   async function open(video) {
     fill(stage, loading());
     try {
@@ -47,15 +48,29 @@ export async function render(element, { route, signal }) {
     } catch (error) {
       if (signal.aborted) return;
       complain(error);
-      remember("#/create");
-      fill(stage, idleStage());
+      clear();
     }
   }
 
   async function watch(video) {
+    onStage.abort();
+    onStage = new AbortController();
     remember(href("create", [], { video: video.id }));
     if (matchMedia("(width < 940px)").matches) stage.scrollIntoView({ block: "start", behavior: "smooth" });
-    await followJob(stage, video, { signal, onchange: refresh });
+    await followJob(stage, video, {
+      signal: AbortSignal.any([signal, onStage.signal]),
+      onchange: refresh,
+      ongone: () => {
+        clear();
+        refresh();
+      },
+    });
+  }
+
+  function clear() {
+    onStage.abort();
+    remember("#/create");
+    fill(stage, idleStage());
   }
 
   async function refresh() {
@@ -120,7 +135,7 @@ export async function render(element, { route, signal }) {
         type: "button",
         testid: "my-video",
         "data-video": video.id,
-        onclick: () => watch(video),
+        onclick: () => watch(video).catch(complain),
       },
       frame,
       h("span", { class: "tile__name" }, video.prompt ?? video.id),

@@ -1,13 +1,13 @@
-// The stage: a clip while it is made, and the clip when it is done.
+// The stage: nothing yet, or a clip while it is made, and then the clip.
 
 import * as api from "../api.js";
 import { fill, h, icon, setVars, svg } from "../dom.js";
-import { dateTime, words } from "../format.js";
-import { hold, release, save } from "../media.js";
-import { busy, failed, notice } from "../notices.js";
+import { count, sentence, words } from "../format.js";
+import { busy, failed } from "../notices.js";
+import { showClip } from "./create_clip.js";
 
 const POLL_MS = 1000;
-const OVER = new Set(["completed", "failed", "cancelled", "canceled"]);
+const OVER = new Set(["completed", "failed"]);
 const STEPS = ["Queued", "Filming", "Signing"];
 /** From this percentage on, the pictures and the sound are done. */
 const SIGNING_FROM = 97;
@@ -21,34 +21,26 @@ export function idleStage() {
   );
 }
 
-/** Follows `video` on `area` until it is over, then shows the clip. */
-export async function followJob(area, video, { signal, onchange }) {
-  const turn = (area.turn = (area.turn ?? 0) + 1);
-  const current = () => !signal.aborted && area.turn === turn;
-  const making = makingStage(video);
+/**
+ * Follows `video` on `area` until it is over, then shows the clip. `onchange` is called when its
+ * state changed for good, `ongone` when it is no more. Ends when `signal` aborts.
+ */
+export async function followJob(area, video, { signal, onchange, ongone }) {
   let state = video;
   if (!OVER.has(state.status)) {
+    const making = makingStage(video, ongone);
     fill(area, making.element);
-    for await (const next of progress(video.id, signal)) {
-      if (!current()) return;
-      state = { ...state, ...next };
-      making.paint(state);
-    }
-    if (!current()) return;
+    for await (const next of progress(video.id, signal)) making.paint(next);
+    signal.throwIfAborted();
     state = await api.getVideo(video.id, signal);
     onchange();
   }
-  if (!current()) return;
-  if (state.status === "completed") await showClip(area, state, { signal, onchange, current });
-  else
-    fill(
-      area,
-      h(
-        "div",
-        { class: "stage" },
-        failed({ title: "This clip was not made", detail: state.error?.message ?? words(state.status) }),
-      ),
-    );
+  if (state.status === "completed") await showClip(area, state, { signal, onchange, ongone });
+  else fill(area, h("div", { class: "stage" }, failed(notMade(state))));
+}
+
+function notMade(state) {
+  return { title: "This clip was not made", detail: sentence(state.error?.message ?? words(state.status)) };
 }
 
 /** The job's states, from the event stream, or by asking again where the stream breaks. */
@@ -58,10 +50,11 @@ async function* progress(video, signal) {
       yield event;
       if (OVER.has(event.status)) return;
     }
-  } catch (error) {
-    if (error.name === "AbortError") return;
+  } catch {
+    // A stream can be cut off by what lies between: asking again goes on, or says what is wrong.
   }
   for (;;) {
+    signal.throwIfAborted();
     const state = await api.getVideo(video, signal);
     yield state;
     if (OVER.has(state.status)) return;
@@ -69,7 +62,7 @@ async function* progress(video, signal) {
   }
 }
 
-function makingStage(video) {
+function makingStage(video, ongone) {
   const label = svg("text", { x: 74, y: 74 }, "0%");
   const ring = svg(
     "svg",
@@ -79,6 +72,7 @@ function makingStage(video) {
     label,
   );
   const steps = STEPS.map((name) => h("li", {}, name));
+  const queue = h("p", { class: "hint", testid: "queue" });
   const cancel = h(
     "button",
     { class: "button button--quiet button--small", type: "button", testid: "cancel", onclick: stop },
@@ -92,6 +86,7 @@ function makingStage(video) {
       { class: "making" },
       ring,
       h("ol", { class: "steps" }, steps),
+      queue,
       h("p", { class: "making__prompt" }, video.prompt),
       cancel,
     ),
@@ -105,6 +100,13 @@ function makingStage(video) {
     label.textContent = `${percent}%`;
     ring.setAttribute("aria-label", `${percent} percent done`);
     element.dataset.progress = percent;
+    queue.hidden = !state.ahead;
+    fill(
+      queue,
+      state.ahead === 1
+        ? "One clip is made before yours."
+        : `${count(state.ahead)} clips are made before yours.`,
+    );
     const now = state.status === "queued" ? 0 : percent < SIGNING_FROM ? 1 : 2;
     steps.forEach(
       (step, index) => (step.dataset.state = index < now ? "done" : index === now ? "now" : "next"),
@@ -112,127 +114,6 @@ function makingStage(video) {
   }
 
   async function stop() {
-    await busy(cancel, () => api.deleteVideo(video.id));
-  }
-}
-
-async function showClip(area, video, { signal, onchange, current }) {
-  let url;
-  let post;
-  try {
-    post = (await api.myPosts(signal)).find((candidate) => candidate.video_id === video.id);
-    url = await hold(api.contentPath(video.id), signal);
-  } catch (error) {
-    if (current()) fill(area, h("div", { class: "stage" }, failed(error)));
-    return;
-  }
-  if (!current()) {
-    release(url);
-    return;
-  }
-  signal.addEventListener("abort", () => release(url));
-  const player = h("video", {
-    src: url,
-    controls: true,
-    loop: true,
-    playsinline: true,
-    testid: "preview",
-    "aria-label": video.prompt,
-  });
-  const caption = h("input", {
-    class: "input",
-    id: "caption",
-    maxlength: 300,
-    required: true,
-    value: post?.caption ?? video.prompt ?? "",
-    testid: "caption",
-  });
-  const publish = h("button", { class: "button button--primary", testid: "publish" });
-  const withdraw = h(
-    "button",
-    { class: "button button--quiet", type: "button", testid: "unpublish", onclick: unpublish },
-    "Take out of the feed",
-  );
-  const download = h(
-    "button",
-    {
-      class: "button button--quiet",
-      type: "button",
-      testid: "download",
-      onclick: () => busy(download, () => save(api.contentPath(video.id), `${video.id}.mp4`)),
-    },
-    icon("download"),
-    "Download",
-  );
-  const remove = h(
-    "button",
-    { class: "button button--bad", type: "button", testid: "delete", onclick: discard },
-    "Delete",
-  );
-  const published = h(
-    "p",
-    {},
-    h("span", { class: "badge badge--good", testid: "published" }, icon("check"), "In the feed"),
-  );
-  const form = h(
-    "form",
-    { class: "stack", onsubmit: submit },
-    published,
-    h("div", { class: "field" }, h("label", { class: "field__label", for: "caption" }, "Caption"), caption),
-    h("div", { class: "actions" }, publish, withdraw, download, remove),
-  );
-  paint();
-  fill(
-    area,
-    h("div", { class: "stage", testid: "stage-done" }, player),
-    form,
-    h(
-      "p",
-      { class: "hint" },
-      `${video.model}, ${video.size}, ${video.seconds} s. Signed ${video.completed_at ? dateTime(video.completed_at * 1000) : ""}`,
-    ),
-  );
-  player.play().catch(() => {
-    // The browser wants a press on the controls first; they are there.
-  });
-
-  function paint() {
-    published.hidden = !post;
-    withdraw.hidden = !post;
-    publish.classList.toggle("button--primary", !post);
-    fill(publish, post ? "Save caption" : "Publish");
-  }
-
-  async function submit(event) {
-    event.preventDefault();
-    const worked = await busy(publish, async () => {
-      post = await api.publish(video.id, caption.value.trim());
-    });
-    if (!worked) return;
-    notice("It is in the feed", "good");
-    paint();
-    onchange();
-  }
-
-  async function unpublish() {
-    const worked = await busy(withdraw, () => api.unpublish(post.id));
-    if (!worked) return;
-    post = undefined;
-    notice("It is a draft again", "good");
-    paint();
-    onchange();
-  }
-
-  async function discard() {
-    if (remove.dataset.sure !== "yes") {
-      remove.dataset.sure = "yes";
-      remove.textContent = "Delete for good?";
-      return;
-    }
-    const worked = await busy(remove, () => api.deleteVideo(video.id));
-    if (!worked) return;
-    player.pause();
-    fill(area, idleStage());
-    onchange();
+    if (await busy(cancel, () => api.deleteVideo(video.id))) ongone();
   }
 }

@@ -28,7 +28,7 @@ function reasons({ source, reason, score, propensity, policy, features = {} }) {
   const predicted = entries.filter(([name]) => name.startsWith(PREDICTED) && !name.endsWith("_ms"));
   const inputs = entries.filter(([name]) => !name.startsWith(PREDICTED));
   return [
-    h("p", { testid: "why-reason" }, sentence(reason)),
+    h("p", { testid: "why-reason" }, because(reason)),
     h(
       "dl",
       { class: "facts" },
@@ -65,7 +65,7 @@ function reasons({ source, reason, score, propensity, policy, features = {} }) {
   ];
 }
 
-function sentence(reason) {
+function because(reason) {
   return `This clip is here because it is ${reason}.`;
 }
 
