@@ -4,6 +4,8 @@
 //! of what was observed before. INVARIANT: computing an input never changes the state, so that what
 //! is observed after it cannot reach into it.
 
+mod counts;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::f64::consts::TAU;
 use std::hash::BuildHasher;
@@ -12,16 +14,12 @@ use kinora_schema::ranking::{DENSE, HistoryItem, MAX_HISTORY, RankingInput, Task
 use kinora_schema::{CreatorId, Event, EventId, EventKind, UserId, VideoId};
 
 use crate::catalog::{HistoryRecord, UserRecord, VideoRecord};
+use counts::{Change, Counts, INITIAL_PER_WATCH, INITIAL_RATES};
 
 /// Impressions' worth of the platform's mean that a person's or a clip's rate starts from.
 const PRIOR_IMPRESSIONS: f64 = 20.0;
 /// The same for a (person, creator) or (person, topic) pair, which sees fewer impressions.
 const PAIR_PRIOR_IMPRESSIONS: f64 = 5.0;
-/// Watches' worth of the platform's mean that a person's or a clip's mean over watches starts from.
-const PRIOR_WATCHES: f64 = 10.0;
-/// The platform's rates before it has any events.
-const INITIAL_RATES: Rates = Rates { click: 0.3, long_view: 0.3, like: 0.02, watch_ratio: 0.3 };
-const INITIAL_PER_WATCH: PerWatch = PerWatch { long_view: 0.4, like: 0.03 };
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: f64 = 86_400_000.0;
 /// Older clips are all equally old.
@@ -68,97 +66,6 @@ struct Video {
     created_time_ms: Option<i64>,
     tokens: Vec<String>,
     counts: Counts,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    impressions: u32,
-    clicks: u32,
-    long_views: u32,
-    likes: u32,
-    watch_ratio: f64,
-    /// Watches, imported ones among them; those have no impressions to count in a rate.
-    watches: u32,
-    imported_long_views: u32,
-    imported_likes: u32,
-}
-
-/// Means over impressions.
-#[derive(Clone, Copy, Debug)]
-struct Rates {
-    click: f64,
-    long_view: f64,
-    like: f64,
-    watch_ratio: f64,
-}
-
-/// Means over watches.
-#[derive(Clone, Copy, Debug)]
-struct PerWatch {
-    long_view: f64,
-    like: f64,
-}
-
-impl Counts {
-    fn add(&mut self, change: Change) {
-        match change {
-            Change::Impression => self.impressions = self.impressions.saturating_add(1),
-            Change::Click => self.clicks = self.clicks.saturating_add(1),
-            Change::Like => self.likes = self.likes.saturating_add(1),
-            Change::Watch { ratio, long } => {
-                self.watch_ratio += ratio;
-                self.watches = self.watches.saturating_add(1);
-                self.long_views = self.long_views.saturating_add(u32::from(long));
-            }
-            Change::ImportedWatch { long, liked } => {
-                self.watches = self.watches.saturating_add(1);
-                self.imported_long_views = self.imported_long_views.saturating_add(u32::from(long));
-                self.imported_likes = self.imported_likes.saturating_add(u32::from(liked));
-            }
-        }
-    }
-
-    fn log_impressions(&self) -> f32 {
-        f64::from(self.impressions).ln_1p() as f32
-    }
-
-    fn log_watches(&self) -> f32 {
-        f64::from(self.watches).ln_1p() as f32
-    }
-
-    fn per_watch(&self, prior: PerWatch) -> PerWatch {
-        let watches = f64::from(self.watches);
-        let mean = |count: u32, imported: u32, prior: f64| {
-            let sum = f64::from(count) + f64::from(imported) + PRIOR_WATCHES * prior;
-            (sum / (watches + PRIOR_WATCHES)).min(1.0)
-        };
-        PerWatch {
-            long_view: mean(self.long_views, self.imported_long_views, prior.long_view),
-            like: mean(self.likes, self.imported_likes, prior.like),
-        }
-    }
-
-    fn rates(&self, prior: Rates, weight: f64) -> Rates {
-        let impressions = f64::from(self.impressions);
-        // An outcome without an impression (a deep link, an imported click) is no reason for a rate
-        // above one.
-        let rate = |sum: f64, prior: f64| ((sum + weight * prior) / (impressions + weight)).min(1.0);
-        Rates {
-            click: rate(f64::from(self.clicks), prior.click),
-            long_view: rate(f64::from(self.long_views), prior.long_view),
-            like: rate(f64::from(self.likes), prior.like),
-            watch_ratio: rate(self.watch_ratio, prior.watch_ratio),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Change {
-    Impression,
-    Click,
-    Like,
-    Watch { ratio: f64, long: bool },
-    ImportedWatch { long: bool, liked: bool },
 }
 
 impl FeatureState {

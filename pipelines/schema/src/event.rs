@@ -199,3 +199,84 @@ fn check_range(field: &'static str, value: i64, low: i64, high: i64) -> Result<(
         Err(Rejection::OutOfRange { field, value: value.to_string(), low, high })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW_MS: i64 = 1_790_000_000_000;
+
+    fn event(kind: EventKind) -> Event {
+        let json = serde_json::json!({
+            "event_id": "018f4e9c-0000-7000-8000-000000000001", "kind": kind, "event_time_ms": NOW_MS,
+            "user_id": "u1", "video_id": "v1",
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn an_event_of_an_older_client_is_valid_and_travels_unchanged() {
+        let event = event(EventKind::Impression);
+        assert_eq!(event.schema_version, SCHEMA_VERSION);
+        event.validate(NOW_MS).unwrap();
+        let json = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+    }
+
+    #[test]
+    fn every_kind_has_one_name_everywhere() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::parse(kind.as_str()), Some(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+        assert_eq!(EventKind::parse("Impression"), None);
+    }
+
+    #[test]
+    fn each_rule_refuses_in_its_own_words() {
+        let refused = |change: fn(&mut Event)| {
+            let mut event = event(EventKind::Watch);
+            event.watch_ms = Some(10);
+            change(&mut event);
+            event.validate(NOW_MS).unwrap_err().to_string()
+        };
+        assert_eq!(refused(|event| event.watch_ms = None), "`watch_ms` is required for kind `watch`");
+        assert_eq!(refused(|event| event.watch_ms = Some(-1)), "`watch_ms` is -1, outside 0..=86400000");
+        assert_eq!(refused(|event| event.user_id = UserId::new("")), "`user_id` is empty");
+        let long = |event: &mut Event| event.video_id = VideoId::new("v".repeat(MAX_ID_BYTES + 1));
+        assert_eq!(refused(long), "`video_id` is longer than 128 bytes");
+        assert_eq!(refused(|event| event.propensity = Some(0.0)), "`propensity` must be in (0, 1]");
+        assert_eq!(refused(|event| event.propensity = Some(f32::NAN)), "`propensity` must be in (0, 1]");
+        let infinite = |event: &mut Event| {
+            event.features.insert("age".to_owned(), f32::INFINITY);
+        };
+        assert_eq!(refused(infinite), "feature `age` is not finite");
+        let newer = refused(|event| event.schema_version = SCHEMA_VERSION + 1);
+        assert_eq!(newer, "`schema_version` 2 is newer than this server's 1");
+        // Seconds instead of milliseconds, and a clock a week ahead.
+        for time_ms in [NOW_MS / 1000, NOW_MS + 7 * MAX_AHEAD_MS] {
+            let mut event = event(EventKind::Click);
+            event.event_time_ms = time_ms;
+            assert!(matches!(
+                event.validate(NOW_MS),
+                Err(Rejection::OutOfRange { field: "event_time_ms", .. })
+            ));
+        }
+    }
+
+    proptest! {
+        /// Whatever the numbers and the clock, validation answers.
+        #[test]
+        fn validation_never_panics(
+            time_ms: i64, watch_ms: Option<i64>, position: Option<i32>, propensity: Option<f32>, now_ms: i64,
+        ) {
+            let mut event = event(EventKind::Watch);
+            (event.event_time_ms, event.watch_ms) = (time_ms, watch_ms);
+            (event.position, event.propensity) = (position, propensity);
+            let valid = event.validate(now_ms).is_ok();
+            prop_assert!(!valid || watch_ms.is_some_and(|watch_ms| (0..=MAX_WATCH_MS).contains(&watch_ms)));
+        }
+    }
+}

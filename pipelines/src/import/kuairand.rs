@@ -82,8 +82,7 @@ impl Files {
         for entry in fs::read_dir(directory).map_err(PipelineError::io("read", directory))? {
             let path = entry.map_err(PipelineError::io("read", directory))?.path();
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let is_csv = name.ends_with(".csv") || name.ends_with(".csv.gz");
-            let is_parquet = name.ends_with(".parquet");
+            let (is_csv, is_parquet) = (is_csv(&path), has_extension(&path, "parquet"));
             if is_csv && name.starts_with("user_features") {
                 files.users.push(path);
             } else if is_csv && name.starts_with("video_features_basic") {
@@ -104,6 +103,16 @@ impl Files {
         }
         Ok(files)
     }
+}
+
+fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|found| found == extension)
+}
+
+/// A CSV file, plain or gzip.
+fn is_csv(path: &Path) -> bool {
+    has_extension(path, "csv")
+        || (has_extension(path, "gz") && has_extension(&path.with_extension(""), "csv"))
 }
 
 #[cfg(test)]

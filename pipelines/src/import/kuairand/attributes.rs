@@ -17,6 +17,7 @@ use kinora_schema::ranking::Task;
 use kinora_schema::{CreatorId, UserId, VideoId};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::has_extension;
 use crate::catalog::{HistoryRecord, UserRecord, VideoRecord};
 use crate::error::{PipelineError, Result};
 use crate::event_batch::{Reader, value};
@@ -172,8 +173,8 @@ impl CsvRow<'_> {
 
 fn for_each_row(path: &Path, required: &[&str], mut each: impl FnMut(&CsvRow<'_>)) -> Result<()> {
     let file = File::open(path).map_err(PipelineError::io("open", path))?;
-    let is_gzip = path.extension().is_some_and(|extension| extension == "gz");
-    let text: Box<dyn Read> = if is_gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let text: Box<dyn Read> =
+        if has_extension(path, "gz") { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     let mut text = BufReader::new(text);
     let mut header = String::new();
     text.read_line(&mut header).map_err(PipelineError::io("read", path))?;

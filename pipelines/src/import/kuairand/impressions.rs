@@ -14,6 +14,7 @@ use kinora_schema::event::SCHEMA_VERSION;
 use kinora_schema::{Event, EventId, EventKind, UserId, VideoId};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::has_extension;
 use crate::error::{PipelineError, Result};
 use crate::event_batch::{Reader, value};
 use crate::ingest::Row;
@@ -44,9 +45,8 @@ pub(super) type Repeats = HashMap<(i64, i64, i64), u32>;
 /// The rows of one log file.
 pub(super) fn batches(path: &Path) -> Result<Batches> {
     let file = File::open(path).map_err(PipelineError::io("open", path))?;
-    let name = path.to_string_lossy().into_owned();
     let from = path.to_owned();
-    if name.ends_with(".parquet") {
+    if has_extension(path, "parquet") {
         let reader = ParquetRecordBatchReaderBuilder::try_new(file)
             .map_err(PipelineError::parquet(path))?
             .with_batch_size(BATCH_ROWS)
@@ -57,7 +57,7 @@ pub(super) fn batches(path: &Path) -> Result<Batches> {
         ));
     }
     let text: Box<dyn Read + Send> =
-        if name.ends_with(".gz") { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+        if has_extension(path, "gz") { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     let mut text = BufReader::new(text);
     let schema = csv_schema(&mut text, path)?;
     let reader = ReaderBuilder::new(schema)
