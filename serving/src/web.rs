@@ -1,7 +1,7 @@
 //! The web app, embedded in the binary: a path enters, the file of `web/` that it names leaves,
 //! `/` being `index.html`. Whatever is neither a route nor a file is a 404 problem.
 //!
-//! INVARIANT: a file is revalidated by its ETag before each use, so that a new binary is never
+//! INVARIANT: a file is revalidated by its `ETag` before each use, so that a new binary is never
 //! mixed with an old binary's modules.
 
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
