@@ -27,3 +27,30 @@ pub use ingest::{IngestReport, file::ingest_file, ingest_events};
 pub use lake::Lake;
 pub use log::{EventLog, compact};
 pub use progress::{OnProgress, Progress};
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn spawnable<F: Future + Send>(_: F) {}
+
+    /// A server runs these as tasks of a multi-threaded runtime: that they are `Send` is part of
+    /// the interface.
+    #[tokio::test]
+    async fn long_operations_can_be_spawned() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let lake = Lake::open(directory.path().join("lake")).await.unwrap();
+        let log = EventLog::open(directory.path().join("log"), 1 << 20).unwrap();
+        let path = Path::new("nowhere");
+        let mut progress = progress::silent();
+        spawnable(compact(&log, &lake, 0));
+        spawnable(FeatureState::from_lake(&lake));
+        spawnable(ingest_events(&lake, "test", Vec::new(), 0));
+        spawnable(ingest_file(&lake, path, 0, &mut progress));
+        spawnable(build_ranking(&lake, path, &DatasetOptions::default(), &mut progress));
+        spawnable(import::import_kuairand(&lake, path, 0, &mut progress));
+        spawnable(import::import_movielens(&lake, path, 0, &mut progress));
+    }
+}
