@@ -46,7 +46,7 @@ pub fn render(scene: &Scene, motion: &Motion, size: usize) -> Vec<u8> {
                 radius: ball.radius_m * scale,
                 angle_rad: state.angle_rad,
             };
-            draw_ball(canvas, size, &disc, &ball.skin);
+            draw_ball(canvas, size, &disc, ball.skin);
         }
         if let Some(front) = &front {
             lay_over(canvas, front);
@@ -56,7 +56,7 @@ pub fn render(scene: &Scene, motion: &Motion, size: usize) -> Vec<u8> {
 }
 
 /// Shades one ball into a square RGB8 canvas.
-pub(super) fn draw_ball(canvas: &mut [u8], side: usize, disc: &Disc, skin: &Skin) {
+pub(super) fn draw_ball(canvas: &mut [u8], side: usize, disc: &Disc, skin: Skin) {
     let (sin, cos) = disc.angle_rad.sin_cos();
     let Some((rows, columns)) = bounds(disc.x, disc.y, disc.radius + 1.0, disc.radius + 1.0, side) else {
         return;

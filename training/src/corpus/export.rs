@@ -73,6 +73,8 @@ struct ContactRow<'a> {
 pub enum ExportError {
     #[error("{} exists already: choose a new directory", path.display())]
     Exists { path: PathBuf },
+    #[error("cannot draw clips of {size}x{size} pixels: choose an even size from 16 to 1024")]
+    Size { size: usize },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot encode clip {clip}")]
@@ -93,6 +95,9 @@ pub fn render_to(
 ) -> Result<CorpusManifest, ExportError> {
     if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) || dir.is_file() {
         return Err(ExportError::Exists { path: dir.to_owned() });
+    }
+    if !options.size.is_multiple_of(2) || !(16..=1024).contains(&options.size) {
+        return Err(ExportError::Size { size: options.size });
     }
     let staging = staging_path(dir);
     let written = write_all(&staging, options, progress).and_then(|manifest| {

@@ -79,11 +79,20 @@ impl Motion {
 
 /// Runs the world of `scene` for the length of a clip.
 pub fn simulate(scene: &Scene) -> Motion {
+    simulate_while(scene, |_| true)
+}
+
+/// Like [`simulate`], but ends at the first frame whose states are not worth going on from.
+pub(super) fn simulate_while(scene: &Scene, worth: impl Fn(&[State]) -> bool) -> Motion {
     let mut world = World::new(scene);
     let mut frames = Vec::with_capacity(FRAMES);
     let mut contacts = Vec::new();
     for frame in 0..FRAMES {
-        frames.push(world.states());
+        let states = world.states();
+        if !worth(&states) {
+            break;
+        }
+        frames.push(states);
         let mut substep = 0;
         while substep < SUBSTEPS {
             let before = world.states();

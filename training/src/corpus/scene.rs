@@ -11,9 +11,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::motion::{Contact, ContactKind, Motion, Passes, State, simulate};
+use super::motion::{Contact, ContactKind, Motion, Passes, State, simulate_while};
 use super::skin::{Colour, Skin};
-use super::{CLIP_S, GRAVITY_M_S2, VIEW_M, VIEW_TOP_M};
+use super::{CLIP_S, FRAMES, GRAVITY_M_S2, VIEW_M, VIEW_TOP_M};
 
 /// The kinds of scene the corpus knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -180,8 +180,8 @@ impl Scene {
             let balls = draft.throws.iter().zip(&skins).map(|(throw, skin)| throw.ball(*skin)).collect();
             let scene =
                 Self { family, seed, balls, hoop: draft.hoop, friction: draft.friction, backdrop, outcome };
-            let motion = simulate(&scene);
-            if motion.outcome == Some(outcome) && scene.holds_in_view(&motion) {
+            let motion = simulate_while(&scene, |states| scene.shows(states));
+            if motion.frames.len() == FRAMES && motion.outcome == Some(outcome) {
                 return (scene, motion);
             }
         }
@@ -224,12 +224,11 @@ impl Scene {
         }
     }
 
-    fn holds_in_view(&self, motion: &Motion) -> bool {
-        motion.frames.iter().all(|states| {
-            states.iter().zip(&self.balls).all(|(state, ball)| {
-                let margin = ball.radius_m;
-                state.x_m > margin && state.x_m < VIEW_M - margin && state.y_m < VIEW_TOP_M - margin
-            })
+    /// True while every ball is wholly in view.
+    fn shows(&self, states: &[State]) -> bool {
+        states.iter().zip(&self.balls).all(|(state, ball)| {
+            let margin = ball.radius_m;
+            state.x_m > margin && state.x_m < VIEW_M - margin && state.y_m < VIEW_TOP_M - margin
         })
     }
 }
@@ -301,8 +300,8 @@ fn sample_skins(count: usize, rng: &mut ChaCha8Rng) -> Vec<Looks> {
 fn draft(outcome: Outcome, rng: &mut ChaCha8Rng) -> Option<Draft> {
     match outcome {
         Outcome::Bounces(count) => draft_bounce(count, rng),
-        Outcome::Scores { banked } => Some(draft_shot(Shot::Score { banked }, rng)),
-        Outcome::Misses { .. } => Some(draft_shot(Shot::Miss, rng)),
+        Outcome::Scores { banked } => Some(draft_shot(&Shot::Score { banked }, rng)),
+        Outcome::Misses { .. } => Some(draft_shot(&Shot::Miss, rng)),
         Outcome::Collides { airborne: false } => Some(draft_roll(rng)),
         Outcome::Collides { airborne: true } => Some(draft_clash(rng)),
     }
@@ -350,7 +349,7 @@ enum Shot {
     Miss,
 }
 
-fn draft_shot(shot: Shot, rng: &mut ChaCha8Rng) -> Draft {
+fn draft_shot(shot: &Shot, rng: &mut ChaCha8Rng) -> Draft {
     let radius_m = rng.random_range(0.4..0.56_f32);
     let hoop =
         Hoop { height_m: rng.random_range(3.0..4.2), board_x_m: rng.random_range(6.9..7.4), mirrored: false };

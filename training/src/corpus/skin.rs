@@ -146,7 +146,7 @@ impl Skin {
             &mut pixels,
             side,
             &super::draw::Disc { x: centre, y: centre, radius: side as f32 * 0.45, angle_rad: 0.0 },
-            self,
+            *self,
         );
         pixels
     }

@@ -14,7 +14,7 @@ fn energy_j(scene: &Scene, states: &[State]) -> f32 {
         .map(|(ball, s)| {
             let mass = ball.mass_kg();
             let inertia = 0.5 * mass * ball.radius_m * ball.radius_m;
-            mass * (GRAVITY_M_S2 * s.y_m + (s.vx_m_s * s.vx_m_s + s.vy_m_s * s.vy_m_s) / 2.0)
+            mass * (GRAVITY_M_S2 * s.y_m + s.vx_m_s.hypot(s.vy_m_s).powi(2) / 2.0)
                 + inertia * s.spin_rad_s * s.spin_rad_s / 2.0
         })
         .sum()
@@ -190,6 +190,9 @@ fn a_rendered_corpus_is_complete_or_absent() {
     let stopped = render_to(&dir, options, &mut |_, _| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(ExportError::Interrupted { done: 0 })));
     assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+
+    let tiny = render_to(&dir, ExportOptions { size: 8, ..options }, &mut |_, _| ControlFlow::Continue(()));
+    assert!(matches!(tiny, Err(ExportError::Size { size: 8 })));
 
     let mut seen = Vec::new();
     let manifest = render_to(&dir, options, &mut |done, total| {

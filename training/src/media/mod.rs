@@ -80,19 +80,15 @@ pub fn encode_mp4(clip: &Clip, options: EncodeOptions) -> Result<Vec<u8>, MediaE
 
 fn check(clip: &Clip, options: EncodeOptions) -> Result<(), MediaError> {
     let (width, height) = options.size;
-    let side_fits = |side: u32| side % 2 == 0 && (16..=4096).contains(&side);
+    let side_fits = |side: u32| side.is_multiple_of(2) && (16..=4096).contains(&side);
     if !side_fits(width) || !side_fits(height) {
         return Err(MediaError::Size { width, height });
     }
     if clip.frame_count() == 0 {
         return Err(MediaError::Empty);
     }
-    if clip.frames.len() % clip.frame_len() != 0 {
-        return Err(MediaError::Frames {
-            bytes: clip.frames.len(),
-            width: clip.width,
-            height: clip.height,
-        });
+    if !clip.frames.len().is_multiple_of(clip.frame_len()) {
+        return Err(MediaError::Frames { bytes: clip.frames.len(), width: clip.width, height: clip.height });
     }
     if !(1..=240).contains(&clip.fps) || !(1_000..=192_000).contains(&clip.sample_rate) {
         return Err(MediaError::Rate { fps: clip.fps, sample_rate: clip.sample_rate });

@@ -157,7 +157,9 @@ fn samplings(from: usize, to: usize) -> Vec<Sampling> {
                 weights[inside - first] += catmull_rom((source as f32 - centre) / widen);
             }
             let sum: f32 = weights.iter().sum();
-            weights.iter_mut().for_each(|weight| *weight /= sum);
+            for weight in &mut weights {
+                *weight /= sum;
+            }
             Sampling { first, weights }
         })
         .collect()
