@@ -1,0 +1,114 @@
+//! The generation engine: a request that everyone consented to becomes an MP4 and two pictures.
+//! It blocks and computes; whoever calls it does so on a blocking thread.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use kinora_harness::device::DeviceChoice;
+use kinora_training::clip::Clip;
+use kinora_training::generate::{GenerateError, GenerationRequest, Generator};
+use kinora_training::media::{EncodeOptions, MediaError, encode_mp4, spritesheet_png, thumbnail_png};
+use thiserror::Error;
+
+use super::Watch;
+use super::draft::Draft;
+use super::journey::RenderedMedia;
+
+/// Share of the progress that the model's steps make up; encoding and signing are the rest.
+const MODEL_PERCENT: usize = 85;
+const ENCODED_PERCENT: u8 = 95;
+/// Larger pictures are drawn at this side and scaled up, in pixels.
+const SIDE_MAX: u32 = 512;
+const SHEET_COLUMNS: usize = 4;
+const SHEET_ROWS: usize = 2;
+
+/// A likeness as the model takes it: 32x32 RGB.
+pub type Likeness = [u8; 32 * 32 * 3];
+
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    #[error("the generation was stopped")]
+    Stopped,
+    #[error("the model failed")]
+    Generate(#[source] GenerateError),
+    #[error("the clip could not be encoded")]
+    Encode(#[from] MediaError),
+}
+
+/// A loaded model. Cloning is cheap; the weights are shared.
+#[derive(Clone)]
+pub struct Engine {
+    generator: Arc<Generator>,
+    /// Steps of the sampler, where not the model's usual number.
+    steps: Option<usize>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    pub fn new(generator: Generator) -> Self {
+        Self { generator: Arc::new(generator), steps: None }
+    }
+
+    /// With another number of steps than usual: fewer are faster and rougher.
+    #[must_use]
+    pub fn with_steps(mut self, steps: usize) -> Self {
+        self.steps = Some(steps);
+        self
+    }
+
+    /// The weights in `models_dir/video`, where the installation has trained its own; otherwise
+    /// those that ship with Kinora.
+    pub fn load(models_dir: &Path) -> Result<Self, GenerateError> {
+        let own = models_dir.join("video");
+        let generator = if own.is_dir() { Generator::load(&own, DeviceChoice::Auto)? } else { Generator::shipped()? };
+        Ok(Self::new(generator))
+    }
+
+    pub(super) fn make(
+        &self,
+        draft: &Draft,
+        likeness: Option<Likeness>,
+        watch: &Watch,
+    ) -> Result<RenderedMedia, EngineError> {
+        let mut request = GenerationRequest::new(draft.prompt.as_str(), draft.seed);
+        request.seconds = draft.seconds;
+        request.side = draft.size.width.max(draft.size.height).min(SIDE_MAX) as usize;
+        request.reference = likeness.map(|pixels| pixels.to_vec());
+        if let Some(steps) = self.steps {
+            request.steps = steps;
+        }
+        let mut on_step = |done: usize, total: usize| {
+            watch.report((done * MODEL_PERCENT / total.max(1)) as u8);
+            if watch.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let clip = match self.generator.generate(&request, &mut on_step) {
+            Ok(clip) => clip,
+            Err(GenerateError::Cancelled) => return Err(EngineError::Stopped),
+            Err(error) => return Err(EngineError::Generate(error)),
+        };
+        let media = encode(&clip, draft)?;
+        watch.report(ENCODED_PERCENT);
+        Ok(media)
+    }
+}
+
+fn encode(clip: &Clip, draft: &Draft) -> Result<RenderedMedia, MediaError> {
+    let size = (draft.size.width, draft.size.height);
+    let mp4 = encode_mp4(clip, EncodeOptions { size, ..EncodeOptions::default() })?;
+    // The middle of the clip shows more of it than the first frame.
+    let thumbnail = thumbnail_png(clip, clip.frame_count() / 2)?;
+    let spritesheet = spritesheet_png(clip, SHEET_COLUMNS, SHEET_ROWS)?;
+    Ok(RenderedMedia {
+        mp4: mp4.into(),
+        thumbnail: thumbnail.into(),
+        spritesheet: spritesheet.into(),
+        duration_ms: (clip.seconds() * 1000.0).round() as i64,
+    })
+}
