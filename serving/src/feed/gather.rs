@@ -1,0 +1,198 @@
+//! What the recipe is given: the person's query with what is in force for them, and the clips
+//! there are with the facts that decide whether they may be shown.
+
+use std::collections::{HashMap, HashSet};
+
+use kinora_ranking::feed::{
+    AgeBand, CameoConsent, Candidate, Engagement, FeedItem, FeedQuery, Moderation, SourceKind,
+};
+use kinora_schema::{CreatorId, UserId, VideoId};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::creator_of;
+use crate::app::App;
+use crate::auth::Viewer;
+use crate::clock::DAY_MS;
+use crate::db::Conn;
+use crate::error::ApiResult;
+use crate::generations::assets;
+use crate::guardians::{self, in_force};
+use crate::people;
+use crate::posts::Post;
+
+/// Newest posts that are considered.
+const POOL: i64 = 2000;
+/// How long a clip that was shown does not come again.
+const SEEN_MS: i64 = DAY_MS;
+const CURSOR_MAX_BYTES: usize = 64;
+
+/// The person's query, and what the answer needs to say why.
+pub(super) struct Asked {
+    pub(super) query: FeedQuery,
+    pub(super) scroll_id: String,
+    follows: HashSet<CreatorId>,
+}
+
+impl Asked {
+    pub(super) async fn gather(
+        app: &App,
+        viewer: &Viewer,
+        cursor: Option<String>,
+        limit: usize,
+        now_ms: i64,
+    ) -> ApiResult<Self> {
+        let mut conn = app.db.read().acquire().await?;
+        let user_id = &viewer.user_id;
+        let settings = in_force(&mut conn, &app.config, user_id, now_ms).await?;
+        let person = people::load(&mut conn, user_id).await?;
+        let follows: HashSet<CreatorId> =
+            people::following(&mut conn, user_id).await?.into_iter().map(creator).collect();
+        let mut following = follows.clone();
+        if settings.settings.conversation_history {
+            following.extend(talks_with(&mut conn, user_id).await?);
+        }
+        let blocked = people::blocked_either_way(&mut conn, user_id).await?;
+        let scroll_id = cursor
+            .filter(|cursor| cursor.len() <= CURSOR_MAX_BYTES)
+            .unwrap_or_else(|| format!("scroll_{}", Uuid::now_v7().simple()));
+        let query = FeedQuery {
+            user_id: user_id.clone(),
+            now_ms,
+            personalised: settings.settings.personalisation,
+            age: match settings.band {
+                guardians::AgeBand::Adult => AgeBand::Adult,
+                guardians::AgeBand::Teen | guardians::AgeBand::Unknown => AgeBand::Teen,
+            },
+            sensitive: settings.settings.sensitive,
+            blocked: blocked.into_iter().map(creator).collect(),
+            following,
+            seen: seen(&mut conn, user_id, now_ms - SEEN_MS).await?,
+            scrolled: scrolled(&mut conn, user_id, &scroll_id).await?,
+            location: person.place.filter(|_| settings.settings.location),
+            limit,
+            seed: seed_of(&scroll_id),
+        };
+        Ok(Self { query, scroll_id, follows })
+    }
+
+    /// Whether this is the first page of its scroll.
+    pub(super) fn begins(&self) -> bool {
+        self.query.scrolled.is_empty()
+    }
+
+    /// Why an item is here. Whom the person only talks with is not whom they follow.
+    pub(super) fn reason(&self, item: &FeedItem) -> &'static str {
+        let follows = self.follows.contains(&item.candidate.creator_id);
+        if item.source == SourceKind::Following && !follows { "from someone you talk with" } else { item.reason() }
+    }
+}
+
+fn creator(user_id: UserId) -> CreatorId {
+    CreatorId::new(user_id.into_string())
+}
+
+/// What is explored differs from scroll to scroll.
+fn seed_of(scroll_id: &str) -> u64 {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(scroll_id).iter().take(8).fold(0, |seed, byte| (seed << 8) | u64::from(*byte))
+}
+
+async fn seen(conn: &mut Conn, user_id: &UserId, since_ms: i64) -> ApiResult<HashSet<VideoId>> {
+    let ids: Vec<String> =
+        sqlx::query_scalar("SELECT DISTINCT video_id FROM impressions WHERE user_id = ? AND served_ms > ?")
+            .bind(user_id.as_str())
+            .bind(since_ms)
+            .fetch_all(conn)
+            .await?;
+    Ok(ids.into_iter().map(VideoId::new).collect())
+}
+
+async fn scrolled(conn: &mut Conn, user_id: &UserId, scroll_id: &str) -> ApiResult<HashSet<VideoId>> {
+    let ids: Vec<String> =
+        sqlx::query_scalar("SELECT DISTINCT video_id FROM impressions WHERE user_id = ? AND scroll_id = ?")
+            .bind(user_id.as_str())
+            .bind(scroll_id)
+            .fetch_all(conn)
+            .await?;
+    Ok(ids.into_iter().map(VideoId::new).collect())
+}
+
+/// People with whom the person exchanged messages both ways: used only where they allow their
+/// conversations to be linked.
+async fn talks_with(conn: &mut Conn, user_id: &UserId) -> ApiResult<Vec<CreatorId>> {
+    let ids: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT sent.reader_id FROM messages sent
+         JOIN messages got ON got.sender_id = sent.reader_id AND got.reader_id = sent.sender_id
+         WHERE sent.sender_id = ?",
+    )
+    .bind(user_id.as_str())
+    .fetch_all(conn)
+    .await?;
+    Ok(ids.into_iter().map(CreatorId::new).collect())
+}
+
+/// The clips there are, and the posts that they came in.
+pub(super) struct Pool {
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) posts: HashMap<VideoId, Post>,
+}
+
+#[derive(FromRow)]
+struct PoolRow {
+    #[sqlx(flatten)]
+    post: Post,
+    asset_state: String,
+    place: Option<String>,
+    has_cameo: bool,
+}
+
+impl Pool {
+    pub(super) async fn gather(app: &App) -> ApiResult<Self> {
+        let mut conn = app.db.read().acquire().await?;
+        let rows: Vec<PoolRow> = sqlx::query_as(
+            "SELECT d.*, EXISTS (SELECT 1 FROM asset_cameos c WHERE c.asset_id = d.video_id) AS has_cameo
+             FROM post_details d WHERE d.state = 'published'
+             ORDER BY d.published_ms DESC, d.id LIMIT ?",
+        )
+        .bind(POOL)
+        .fetch_all(&mut *conn)
+        .await?;
+        let mut pool = Self { candidates: Vec::with_capacity(rows.len()), posts: HashMap::new() };
+        for row in rows {
+            let video_id = VideoId::from(row.post.video_id.as_str());
+            let cameo = if row.has_cameo { consent(&mut conn, &video_id).await } else { CameoConsent::NotUsed };
+            pool.candidates.push(Candidate {
+                video_id: video_id.clone(),
+                creator_id: creator_of(&row.post),
+                created_ms: row.post.published_ms,
+                duration_ms: row.post.duration_ms,
+                topic: Some(row.post.topic.clone()),
+                caption: row.post.caption.clone(),
+                location: row.place,
+                moderation: if row.asset_state == "published" { Moderation::Cleared } else { Moderation::Hidden },
+                cameo,
+                // What this model can draw is for everyone; nothing is marked sensitive yet.
+                audience: AgeBand::Teen,
+                sensitive: false,
+                engagement: Engagement::default(),
+            });
+            pool.posts.insert(video_id, row.post);
+        }
+        Ok(pool)
+    }
+}
+
+/// A consent that cannot be looked up is not held.
+async fn consent(conn: &mut Conn, video_id: &VideoId) -> CameoConsent {
+    let permitted = match assets::load(conn, video_id).await {
+        Ok(Some(asset)) => assets::permitted(conn, &asset).await,
+        Ok(None) => Ok(false),
+        Err(error) => Err(error),
+    };
+    match permitted {
+        Ok(true) => CameoConsent::Held,
+        Ok(false) => CameoConsent::Revoked,
+        Err(_) => CameoConsent::Unknown,
+    }
+}

@@ -1,0 +1,281 @@
+//! The feed over HTTP: who asks and what they allow go in, a page of posts comes out, and what was
+//! shown is logged with the place, policy, probability and features that it was shown with.
+//!
+//! The ranking itself is `kinora_ranking::feed::recipe`, a pure function: this slice gathers its
+//! values and records its answer. INVARIANT: the switches, blocks and guardians' limits in force
+//! at this moment decide what the recipe may see.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::extract::State;
+use kinora_ranking::feed::{FeedItem, FeedPage, recipe};
+use kinora_schema::ranking::RankingInput;
+use kinora_schema::{CreatorId, Event, EventId, EventKind, VideoId};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::Viewer;
+use crate::error::{ApiError, ApiResult, Json, Path, Problem, Query};
+use crate::events::server_event;
+use crate::guardians;
+use crate::posts::Post;
+use gather::{Asked, Pool};
+pub use state::{FeedError, FeedState};
+
+mod gather;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+const SURFACE: &str = "feed";
+const PAGE_SIZE: u32 = 10;
+const PAGE_SIZE_MAX: u32 = 50;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(feed)).routes(routes!(explain))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct FeedParameters {
+    /// Posts in the page, 10 unless told, at most 50.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before, to scroll on. Without it a new scroll begins.
+    cursor: Option<String>,
+}
+
+/// A page of the feed.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Page {
+    pub items: Vec<Item>,
+    /// Where the scroll goes on; absent once there is nothing more to show.
+    pub next_cursor: Option<String>,
+    /// The recipe and model that made the page.
+    pub policy: String,
+    /// Whether personal signals were used.
+    pub personalised: bool,
+}
+
+/// A post in the feed.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Item {
+    pub post: Post,
+    /// Name it as `impression_id` in the events that follow from it.
+    pub impression_id: String,
+    /// Zero-based place in the scroll.
+    pub position: usize,
+    pub source: String,
+    /// Why it is here, in words for the person.
+    pub reason: String,
+    pub score: Option<f32>,
+}
+
+/// Your feed.
+#[utoipa::path(
+    get, path = "/v1/feed", tag = "feed", params(FeedParameters),
+    responses((status = 200, body = Page), (status = 403, body = Problem, description = "the daily limit is reached")),
+    security(("bearer" = []))
+)]
+async fn feed(
+    State(app): State<App>,
+    viewer: Viewer,
+    Query(parameters): Query<FeedParameters>,
+) -> ApiResult<Json<Page>> {
+    let now_ms = app.clock.now_ms();
+    guardians::check_scroll(&app.db, &app.config, &viewer.user_id, now_ms).await?;
+    let limit = parameters.limit.unwrap_or(PAGE_SIZE).clamp(1, PAGE_SIZE_MAX) as usize;
+
+    let mut asked = Asked::gather(&app, &viewer, parameters.cursor, limit, now_ms).await?;
+    let pool = Pool::gather(&app).await?;
+    let mut page = rank(&app, &asked, &pool).await?;
+    if page.items.is_empty() && asked.begins() {
+        // Everything was seen lately: a new scroll may show it again, an old one ends.
+        asked.query.seen.clear();
+        page = rank(&app, &asked, &pool).await?;
+    }
+
+    let shown: Vec<Shown> = page
+        .items
+        .iter()
+        .filter_map(|item| Shown::of(&asked, &pool, item, now_ms))
+        .collect();
+    record(&app, &asked, &shown).await?;
+    let events: Vec<Event> = shown.iter().map(|shown| shown.event.clone()).collect();
+    let interactions = app.interactions.clone();
+    tokio::spawn(async move {
+        if let Err(error) = interactions.append(events).await {
+            tracing::warn!(error = %error, "impressions were served but not logged");
+        }
+    });
+
+    let next_cursor = (!shown.is_empty()).then(|| asked.scroll_id.clone());
+    Ok(Json(Page {
+        items: shown.into_iter().map(|shown| shown.item).collect(),
+        next_cursor,
+        policy: page.policy,
+        personalised: asked.query.personalised,
+    }))
+}
+
+/// Computes features and scores on a blocking thread.
+async fn rank(app: &App, asked: &Asked, pool: &Pool) -> ApiResult<FeedPage> {
+    let app = app.clone();
+    let query = asked.query.clone();
+    let mut candidates = pool.candidates.clone();
+    tokio::task::spawn_blocking(move || {
+        let features = app.interactions.features();
+        let inputs: HashMap<VideoId, RankingInput> = candidates
+            .iter()
+            .map(|candidate| {
+                let video_id = &candidate.video_id;
+                let input = if query.personalised {
+                    features.input(&query.user_id, video_id, query.now_ms, SURFACE)
+                } else {
+                    features.input_unpersonalised(video_id, query.now_ms, SURFACE)
+                };
+                (video_id.clone(), input)
+            })
+            .collect();
+        drop(features);
+        app.feed.set_engagement(&query, &mut candidates, &inputs);
+        recipe::rank(&query, candidates, &inputs, app.feed.ranker())
+    })
+    .await
+    .map_err(ApiError::internal)
+}
+
+/// One item as it is answered and as it is logged.
+struct Shown {
+    item: Item,
+    propensity: f32,
+    features: BTreeMap<String, f32>,
+    event: Event,
+}
+
+impl Shown {
+    fn of(asked: &Asked, pool: &Pool, chosen: &FeedItem, now_ms: i64) -> Option<Self> {
+        let video_id = &chosen.candidate.video_id;
+        let post = pool.posts.get(video_id)?.clone();
+        let position = asked.query.scrolled.len() + chosen.position;
+        let impression_id = EventId(Uuid::now_v7());
+        let mut event =
+            server_event(impression_id, EventKind::Impression, now_ms, &asked.query.user_id, video_id);
+        event.creator_id = Some(chosen.candidate.creator_id.clone());
+        event.duration_ms = Some(post.duration_ms);
+        event.position = i32::try_from(position).ok();
+        event.surface = Some(SURFACE.to_owned());
+        event.policy = Some(chosen.policy.clone());
+        event.propensity = Some(chosen.propensity);
+        event.features = chosen.features.clone();
+        let item = Item {
+            post,
+            impression_id: impression_id.to_string(),
+            position,
+            source: chosen.source.as_str().to_owned(),
+            reason: asked.reason(chosen).to_owned(),
+            score: Some(chosen.score).filter(|score| score.is_finite()),
+        };
+        Some(Self { item, propensity: chosen.propensity, features: chosen.features.clone(), event })
+    }
+}
+
+/// Keeps what was shown, so that the next page of the scroll goes on and any item is explained.
+async fn record(app: &App, asked: &Asked, shown: &[Shown]) -> ApiResult<()> {
+    if shown.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.db.write().await?;
+    for Shown { item, propensity, features, event } in shown {
+        sqlx::query(
+            "INSERT INTO impressions
+                 (id, user_id, video_id, scroll_id, position, source, reason, policy, score, propensity,
+                  features, served_ms)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&item.impression_id)
+        .bind(asked.query.user_id.as_str())
+        .bind(&item.post.video_id)
+        .bind(&asked.scroll_id)
+        .bind(item.position as i64)
+        .bind(&item.source)
+        .bind(&item.reason)
+        .bind(event.policy.as_deref().unwrap_or_default())
+        .bind(item.score)
+        .bind(*propensity)
+        .bind(serde_json::to_string(features).map_err(ApiError::internal)?)
+        .bind(event.event_time_ms)
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Why an item was shown, with all that it was scored on.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    pub impression_id: String,
+    pub video_id: String,
+    pub served_ms: i64,
+    pub position: i64,
+    pub source: String,
+    pub reason: String,
+    pub policy: String,
+    pub score: Option<f64>,
+    /// Probability with which the policy showed it at this place.
+    pub propensity: f64,
+    /// What it was scored on, and what was predicted.
+    pub features: BTreeMap<String, f32>,
+}
+
+#[derive(sqlx::FromRow)]
+struct ImpressionRow {
+    video_id: String,
+    served_ms: i64,
+    position: i64,
+    source: String,
+    reason: String,
+    policy: String,
+    score: Option<f64>,
+    propensity: f64,
+    features: String,
+}
+
+/// Why you were shown an item of your feed.
+#[utoipa::path(
+    get, path = "/v1/feed/explain/{impression_id}", tag = "feed", params(("impression_id" = String, Path)),
+    responses((status = 200, body = Explanation), (status = 404, body = Problem)), security(("bearer" = []))
+)]
+async fn explain(
+    State(app): State<App>,
+    viewer: Viewer,
+    Path(impression_id): Path<String>,
+) -> ApiResult<Json<Explanation>> {
+    let row: Option<ImpressionRow> = sqlx::query_as("SELECT * FROM impressions WHERE id = ? AND user_id = ?")
+        .bind(&impression_id)
+        .bind(viewer.user_id.as_str())
+        .fetch_optional(app.db.read())
+        .await?;
+    let row = row.ok_or(ApiError::NotFound("impression of yours"))?;
+    Ok(Json(Explanation {
+        impression_id,
+        video_id: row.video_id,
+        served_ms: row.served_ms,
+        position: row.position,
+        source: row.source,
+        reason: row.reason,
+        policy: row.policy,
+        score: row.score,
+        propensity: row.propensity,
+        features: serde_json::from_str(&row.features).map_err(ApiError::internal)?,
+    }))
+}
+
+/// The creator's id of a post.
+fn creator_of(post: &Post) -> CreatorId {
+    CreatorId::from(post.creator_id.as_str())
+}

@@ -1,0 +1,149 @@
+use std::collections::HashSet;
+
+use kinora_schema::EventId;
+use serde_json::{Value, json};
+
+use crate::auth::Role;
+use crate::events::compactor::settle;
+use crate::testing::{NOW_MS, TestApp};
+
+fn ids(page: &Value) -> Vec<String> {
+    let items = page["items"].as_array().unwrap();
+    items.iter().map(|item| item["post"]["video_id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Six posts of three creators.
+async fn platform() -> TestApp {
+    let test = TestApp::new().await;
+    for (number, prompt) in
+        ["a red ball bounces twice", "a blue ball is thrown into the hoop"].into_iter().cycle().take(6).enumerate()
+    {
+        let creator = ["ada", "bob", "eve"][number % 3];
+        test.user(creator).await;
+        test.publish(creator, prompt, &[]).await;
+        test.app.clock.advance_ms(1000);
+    }
+    settle(&test.app).await;
+    test
+}
+
+#[tokio::test]
+async fn a_scroll_shows_every_post_once_and_a_new_one_begins_again() {
+    let test = platform().await;
+    let viewer = test.user("viv").await;
+    let mut shown = Vec::new();
+    let mut path = "/v1/feed?limit=4".to_owned();
+    loop {
+        let page = test.get(&path, &viewer).await.expect(200);
+        for (place, item) in page["items"].as_array().unwrap().iter().enumerate() {
+            assert_eq!(item["position"], shown.len() + place);
+            assert!(!item["reason"].as_str().unwrap().is_empty());
+        }
+        shown.extend(ids(&page));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/feed?limit=4&cursor={cursor}");
+    }
+    assert_eq!(shown.len(), 6);
+    assert_eq!(shown.iter().collect::<HashSet<_>>().len(), 6);
+    let again = test.get("/v1/feed?limit=4", &viewer).await.expect(200);
+    assert_eq!(ids(&again).len(), 4, "what was seen comes again once there is nothing else");
+}
+
+#[tokio::test]
+async fn without_personalisation_two_people_with_different_histories_get_the_same_feed() {
+    let test = platform().await;
+    let (one, other) = (test.user("one").await, test.user("other").await);
+    let all = ids(&test.get("/v1/feed?limit=6", &one).await.expect(200));
+    let likes: Vec<Value> = all
+        .iter()
+        .enumerate()
+        .map(|(number, video)| {
+            json!({ "event_id": EventId::derived("test", number as u64, "like"), "kind": "like",
+                "event_time_ms": NOW_MS, "video_id": video })
+        })
+        .collect();
+    test.post("/v1/events", &one, json!(likes[..3])).await.expect(200);
+    test.post("/v1/events", &other, json!(likes[3..])).await.expect(200);
+    for token in [&one, &other] {
+        let switches = json!({ "personalisation": false, "location": false, "conversation_history": false });
+        assert!(test.put("/v1/me/switches", token, switches).await.status.is_success());
+    }
+    let first = test.get("/v1/feed?limit=6", &one).await.expect(200);
+    assert_eq!(first["personalised"], false);
+    // That one of them watches must not show in the other's order.
+    let mut more: Vec<Value> = likes[..3].to_vec();
+    for (number, like) in more.iter_mut().enumerate() {
+        like["event_id"] = json!(EventId::derived("test", 100 + number as u64, "click"));
+        like["kind"] = json!("click");
+    }
+    test.post("/v1/events", &one, json!(more)).await.expect(200);
+    let second = test.get("/v1/feed?limit=6", &other).await.expect(200);
+    assert_eq!(ids(&first), ids(&second));
+    assert_eq!(ids(&first).len(), 6);
+}
+
+#[tokio::test]
+async fn blocked_and_withdrawn_posts_are_not_shown() {
+    let test = platform().await;
+    let viewer = test.user("viv").await;
+    let ada = test.user("ada").await;
+    let own = test.get("/v1/posts?creator=@bob&limit=1", &viewer).await.expect(200);
+    let bob = test.user("bob").await;
+    let withdrawn = own["posts"][0]["id"].as_str().unwrap();
+    test.post(&format!("/v1/posts/{withdrawn}/unpublish"), &bob, json!({})).await.expect(200);
+    assert!(test.put("/v1/people/@viv/block", &ada, json!({})).await.status.is_success());
+    let page = test.get("/v1/feed?limit=20", &viewer).await.expect(200);
+    assert_eq!(ids(&page).len(), 3);
+    for item in page["items"].as_array().unwrap() {
+        assert_ne!(item["post"]["creator_id"], "ada");
+        assert_ne!(item["post"]["id"], withdrawn);
+    }
+}
+
+#[tokio::test]
+async fn what_was_shown_is_logged_with_its_policy_and_can_be_explained() {
+    let test = platform().await;
+    let (viewer, other) = (test.user("viv").await, test.user("other").await);
+    let page = test.get("/v1/feed?limit=3", &viewer).await.expect(200);
+    let impression = page["items"][0]["impression_id"].as_str().unwrap();
+    let why = test.get(&format!("/v1/feed/explain/{impression}"), &viewer).await.expect(200);
+    assert_eq!((&why["position"], &why["policy"]), (&json!(0), &page["policy"]));
+    assert!(why["propensity"].as_f64().unwrap() > 0.0);
+    test.get(&format!("/v1/feed/explain/{impression}"), &other).await.expect(404);
+
+    // The impressions are logged behind the response.
+    let analyst = test.token("ann", Role::Analyst).await;
+    let question = json!({ "query":
+        "select position, policy is not null and propensity > 0 as logged, surface, creator_id is not null as known
+         from events where kind = 'impression' order by position" });
+    let expected: Vec<Value> = (0..3)
+        .map(|position| json!({ "position": position, "logged": true, "surface": "feed", "known": true }))
+        .collect();
+    let mut rows = Value::Null;
+    for _ in 0..100 {
+        settle(&test.app).await;
+        rows = test.post("/v1/sql", &analyst, question.clone()).await.expect(200)["rows"].clone();
+        if rows == json!(expected) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(rows, json!(expected));
+}
+
+#[tokio::test]
+async fn conversations_count_only_where_they_may_be_linked() {
+    let test = platform().await;
+    let (viewer, eve) = (test.user("viv").await, test.user("eve").await);
+    for (token, to) in [(&viewer, "eve"), (&eve, "viv")] {
+        let message = json!({ "to": to, "text": "hello" });
+        assert!(test.post("/v1/messages", token, message).await.status.is_success());
+    }
+    let talked = |page: &Value| {
+        page["items"].as_array().unwrap().iter().any(|item| item["reason"] == "from someone you talk with")
+    };
+    assert!(talked(&test.get("/v1/feed?limit=6", &viewer).await.expect(200)));
+    let switches = json!({ "personalisation": true, "location": true, "conversation_history": false });
+    assert!(test.put("/v1/me/switches", &viewer, switches).await.status.is_success());
+    assert!(!talked(&test.get("/v1/feed?limit=6", &viewer).await.expect(200)));
+}
