@@ -118,7 +118,7 @@ fn sha256(path: &Path) -> Result<String> {
     loop {
         let read = file.read(&mut chunk).map_err(FileError::at("read", path))?;
         if read == 0 {
-            return Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+            return Ok(format!("{:x}", digest.finalize()));
         }
         digest.update(&chunk[..read]);
     }

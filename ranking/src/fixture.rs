@@ -92,7 +92,7 @@ pub(crate) fn write_dataset(directory: &Path, splits: &[(&str, &[RankingExample]
             from_ms: 0,
             until_ms: i64::MAX,
             rows: examples.len() as u64,
-            sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: format!("{:x}", Sha256::digest(&bytes)),
         }
     });
     let manifest = DatasetManifest {

@@ -19,7 +19,7 @@ pub fn auc(scores: &[f32], positives: &[bool]) -> Option<f64> {
     let mut from = 0;
     while from < order.len() {
         let mut until = from + 1;
-        while until < order.len() && finite(scores[order[until]]) == finite(scores[order[from]]) {
+        while until < order.len() && equal(finite(scores[order[until]]), finite(scores[order[from]])) {
             until += 1;
         }
         let tied = order[from..until].iter().filter(|&&row| positives[row]).count();
@@ -87,7 +87,7 @@ pub fn xauc(predicted: &[f32], watched: &[f32]) -> Option<f64> {
     let mut from = 0;
     while from < order.len() {
         let mut until = from;
-        while until < order.len() && watched[order[until]] == watched[order[from]] {
+        while until < order.len() && equal(watched[order[until]], watched[order[from]]) {
             let row = level(order[until]);
             let (below, through) = (counts.below(row), counts.below(row + 1));
             concordant += f64::midpoint(below, through);
@@ -115,8 +115,13 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 fn finite(score: f32) -> f32 {
-    // Adding zero makes the negative zero a zero, so that the order agrees with `==`.
+    // Adding zero makes the negative zero a zero: the two are tied.
     if score.is_finite() { score + 0.0 } else { f32::NEG_INFINITY }
+}
+
+/// Whether two numbers are one and the same in the order that rows are sorted by.
+fn equal(a: f32, b: f32) -> bool {
+    a.total_cmp(&b).is_eq()
 }
 
 /// Counts by level with sums below a level in logarithmic time (a Fenwick tree).

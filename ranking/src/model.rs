@@ -1,7 +1,7 @@
 //! The multi-task ranker: tensors of a batch enter, one logit a row and head leaves.
 //!
 //! Dense features meet pooled attributes and an attention of the clip over the person's history
-//! (DIN); a few experts are mixed for each head (MMoE), so that a rare outcome can lean on a
+//! (DIN); a few experts are mixed for each head (`MMoE`), so that a rare outcome can lean on a
 //! common one without being drowned by it. No dataset, optimizer or file is known here.
 
 use burn::module::{Initializer, Module, Param};

@@ -50,10 +50,9 @@ impl Normaliser {
         for (feature, &value) in raw.iter().enumerate() {
             let mean = self.mean[feature];
             let value = if value.is_finite() { value } else { mean };
-            dense.push(match self.deviation[feature] {
-                0.0 => 0.0,
-                deviation => ((value - mean) / deviation).clamp(-LIMIT, LIMIT),
-            });
+            let deviation = self.deviation[feature];
+            let standard = if deviation > 0.0 { (value - mean) / deviation } else { 0.0 };
+            dense.push(standard.clamp(-LIMIT, LIMIT));
             let bin = self.edges[feature].partition_point(|&edge| edge <= value);
             bins.push((feature * BINS + bin) as i32);
         }

@@ -49,8 +49,8 @@ impl WatchQuantiles {
     /// Where in [0, 1] this watch lies among those of like duration. Ties share their middle.
     pub fn quantile(&self, duration: f32, watch_ms: f32) -> f32 {
         let table = &self.watch_ms[bucket_of(&self.edges, duration)];
-        let below = self.position(table, watch_ms, |point, watch| point < watch);
-        let through = self.position(table, watch_ms, |point, watch| point <= watch);
+        let below = position(table, watch_ms, |point, watch| point < watch);
+        let through = position(table, watch_ms, |point, watch| point <= watch);
         f32::midpoint(below, through)
     }
 
@@ -72,25 +72,25 @@ impl WatchQuantiles {
                 table.len() > 1 && table.is_sorted() && table.iter().all(|watch| watch.is_finite())
             })
     }
-
-    /// The position of `watch_ms` in `table`, between 0 and 1, interpolated between points.
-    fn position(&self, table: &[f32], watch_ms: f32, before: impl Fn(f32, f32) -> bool) -> f32 {
-        let last = (table.len() - 1) as f32;
-        let above = table.partition_point(|&point| before(point, watch_ms));
-        if above == 0 {
-            return 0.0;
-        }
-        if above == table.len() {
-            return 1.0;
-        }
-        let (low, high) = (table[above - 1], table[above]);
-        let share = if high > low { (watch_ms - low) / (high - low) } else { 0.0 };
-        ((above - 1) as f32 + share.clamp(0.0, 1.0)) / last
-    }
 }
 
 fn bucket_of(edges: &[f32], duration: f32) -> usize {
     edges.partition_point(|&edge| edge <= duration)
+}
+
+/// The position of `watch_ms` in `table`, between 0 and 1, interpolated between points.
+fn position(table: &[f32], watch_ms: f32, before: impl Fn(f32, f32) -> bool) -> f32 {
+    let last = (table.len() - 1) as f32;
+    let above = table.partition_point(|&point| before(point, watch_ms));
+    if above == 0 {
+        return 0.0;
+    }
+    if above == table.len() {
+        return 1.0;
+    }
+    let (low, high) = (table[above - 1], table[above]);
+    let share = if high > low { (watch_ms - low) / (high - low) } else { 0.0 };
+    ((above - 1) as f32 + share.clamp(0.0, 1.0)) / last
 }
 
 fn quantile_table(mut watches: Vec<f32>) -> Vec<f32> {

@@ -23,5 +23,8 @@ pub use query::FeedQuery;
 pub use sources::SourceKind;
 pub use weights::Weights;
 
+/// The ranker's inputs by clip, as of the query's moment.
+pub type Inputs = std::collections::HashMap<kinora_schema::VideoId, kinora_schema::ranking::RankingInput>;
+
 #[cfg(test)]
 mod tests;

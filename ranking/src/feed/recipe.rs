@@ -5,11 +5,11 @@
 //! and scorers only what they left; and with personalisation off no stage can tell two people
 //! apart, because the query that the stages see does not.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use kinora_schema::VideoId;
-use kinora_schema::ranking::{DENSE_FEATURES, RankingInput, Task};
+use kinora_schema::ranking::{DENSE_FEATURES, Task};
 
+use super::Inputs;
 use super::candidate::Candidate;
 use super::explore;
 use super::filters::{
@@ -37,7 +37,7 @@ pub const MAX_LIMIT: usize = 100;
 pub fn rank(
     query: &FeedQuery,
     candidates: Vec<Candidate>,
-    inputs: &HashMap<VideoId, RankingInput>,
+    inputs: &Inputs,
     ranker: Option<&Ranker>,
 ) -> FeedPage {
     rank_with(&Weights::default(), query, candidates, inputs, ranker)
@@ -48,7 +48,7 @@ pub fn rank_with(
     weights: &Weights,
     query: &FeedQuery,
     candidates: Vec<Candidate>,
-    inputs: &HashMap<VideoId, RankingInput>,
+    inputs: &Inputs,
     ranker: Option<&Ranker>,
 ) -> FeedPage {
     let query = query.permitted();
@@ -130,7 +130,7 @@ pub fn rank_with(
 
 /// What the clip was scored on. A clip that was not scored for this person has no features of
 /// theirs.
-fn features(clip: &Scored, inputs: &HashMap<VideoId, RankingInput>) -> BTreeMap<String, f32> {
+fn features(clip: &Scored, inputs: &Inputs) -> BTreeMap<String, f32> {
     let mut features = BTreeMap::new();
     let mut log = |name: String, value: f32| {
         if value.is_finite() {

@@ -1,5 +1,6 @@
 use std::fs;
 
+use burn::tensor::Device;
 use kinora_harness::run;
 
 use super::*;

@@ -161,8 +161,8 @@ fn claim(
     params: &serde_json::Value,
 ) -> Result<PathBuf, FileError> {
     fs::create_dir_all(runs).map_err(FileError::at("create", runs))?;
-    let digest = Sha256::digest(params.to_string());
-    let digits: String = digest.iter().take(3).map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("{:x}", Sha256::digest(params.to_string()));
+    let digits = &digest[..6];
     let time = started.strftime("%Y%m%d-%H%M%S");
     let mut serial = 0_u32;
     loop {

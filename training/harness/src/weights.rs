@@ -4,6 +4,7 @@
 //! checkpoint is burnpack, which also keeps the parameter ids that tie an optimizer's state to
 //! its parameters: without them a resumed run would not reach the same weights.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
@@ -24,11 +25,11 @@ pub enum WeightsError {
 }
 
 impl WeightsError {
-    fn write(path: &Path, reason: impl ToString) -> Self {
+    fn write(path: &Path, reason: &dyn fmt::Display) -> Self {
         Self::Write { path: path.to_owned(), reason: one_line(&reason.to_string()) }
     }
 
-    fn foreign(path: &Path, reason: impl ToString) -> Self {
+    fn foreign(path: &Path, reason: &dyn fmt::Display) -> Self {
         Self::Foreign { path: path.to_owned(), reason: one_line(&reason.to_string()) }
     }
 }
@@ -53,7 +54,7 @@ pub fn save_weights<M: Module>(module: &M, path: &Path, precision: Precision) ->
         .clear_metadata()
         .overwrite(true)
         .with_to_adapter(FloatCastAdapter::to(dtype));
-    module.save_into(&mut store).map_err(|error| WeightsError::write(path, error))
+    module.save_into(&mut store).map_err(|error| WeightsError::write(path, &error))
 }
 
 /// Reads weights of any precision into `module` as f32. Every tensor must be there, with its
@@ -80,15 +81,17 @@ fn load_from_store<M: Module>(
     // Judged here rather than by the store, whose message is a table.
     let mut store =
         store.allow_partial(true).validate(false).with_from_adapter(FloatCastAdapter::to(DType::F32));
-    let applied = module.load_from(&mut store).map_err(|error| WeightsError::foreign(path, error))?;
+    let applied = module.load_from(&mut store).map_err(|error| WeightsError::foreign(path, &error))?;
     if let Some(error) = applied.errors.first() {
-        return Err(WeightsError::foreign(path, error));
+        return Err(WeightsError::foreign(path, &error));
     }
     if let Some((name, _)) = applied.missing.first() {
-        return Err(WeightsError::foreign(path, format!("tensor `{name}` is missing")));
+        return Err(WeightsError::foreign(path, &format_args!("tensor `{name}` is missing")));
     }
     match applied.unused.first() {
-        Some(name) => Err(WeightsError::foreign(path, format!("tensor `{name}` is not one of its own"))),
+        Some(name) => {
+            Err(WeightsError::foreign(path, &format_args!("tensor `{name}` is not one of its own")))
+        }
         None => Ok(()),
     }
 }
@@ -96,32 +99,33 @@ fn load_from_store<M: Module>(
 /// Writes a module for a checkpoint: f32 weights and parameter ids.
 pub fn save_module<M: Module>(module: &M, path: &Path) -> Result<(), WeightsError> {
     let bytes =
-        module.clone().into_record().into_bytes().map_err(|error| WeightsError::write(path, error))?;
-    std::fs::write(path, &*bytes).map_err(|error| WeightsError::write(path, error))
+        module.clone().into_record().into_bytes().map_err(|error| WeightsError::write(path, &error))?;
+    std::fs::write(path, &*bytes).map_err(|error| WeightsError::write(path, &error))
 }
 
 /// Reads what [`save_module`] wrote.
 pub fn load_module<M: Module>(module: M, path: &Path) -> Result<M, WeightsError> {
-    let record = ModuleRecord::from_bytes(read(path)?).map_err(|error| WeightsError::foreign(path, error))?;
-    module.try_load_record(record).map_err(|error| WeightsError::foreign(path, error))
+    let record =
+        ModuleRecord::from_bytes(read(path)?).map_err(|error| WeightsError::foreign(path, &error))?;
+    module.try_load_record(record).map_err(|error| WeightsError::foreign(path, &error))
 }
 
 /// Writes an optimizer's state for a checkpoint.
 pub fn save_optimizer(optimizer: &ModuleOptimizer, path: &Path) -> Result<(), WeightsError> {
-    let bytes = optimizer.into_bytes().map_err(|error| WeightsError::write(path, error))?;
-    std::fs::write(path, &*bytes).map_err(|error| WeightsError::write(path, error))
+    let bytes = optimizer.into_bytes().map_err(|error| WeightsError::write(path, &error))?;
+    std::fs::write(path, &*bytes).map_err(|error| WeightsError::write(path, &error))
 }
 
 /// Reads what [`save_optimizer`] wrote.
 pub fn load_optimizer(optimizer: ModuleOptimizer, path: &Path) -> Result<ModuleOptimizer, WeightsError> {
     let record =
-        OptimizerRecord::from_bytes(read(path)?).map_err(|error| WeightsError::foreign(path, error))?;
+        OptimizerRecord::from_bytes(read(path)?).map_err(|error| WeightsError::foreign(path, &error))?;
     Ok(optimizer.load_record(record))
 }
 
 fn read(path: &Path) -> Result<Bytes, WeightsError> {
     require(path)?;
-    let bytes = std::fs::read(path).map_err(|error| WeightsError::foreign(path, error))?;
+    let bytes = std::fs::read(path).map_err(|error| WeightsError::foreign(path, &error))?;
     Ok(Bytes::from_bytes_vec(bytes))
 }
 

@@ -1,10 +1,6 @@
 //! Worth to this person: the ranker's predictions, weighed by what the platform values.
 
-use std::collections::HashMap;
-
-use kinora_schema::VideoId;
-use kinora_schema::ranking::RankingInput;
-
+use crate::feed::Inputs;
 use crate::feed::query::FeedQuery;
 use crate::feed::stage::{Scored, Scorer};
 use crate::feed::weights::Weights;
@@ -14,7 +10,7 @@ use crate::scorer::Ranker;
 #[derive(Clone, Debug)]
 pub struct Personal<'a> {
     pub ranker: &'a Ranker,
-    pub inputs: &'a HashMap<VideoId, RankingInput>,
+    pub inputs: &'a Inputs,
     pub weights: &'a Weights,
 }
 
