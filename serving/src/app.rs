@@ -1,0 +1,282 @@
+//! The application as a value: [`App::open`] gathers what an installation consists of,
+//! [`router`] lays the slices over it in reading order, [`serve`] runs it until told to stop.
+//!
+//! INVARIANT: a shutdown answers or ends every request, stops the workers between steps and
+//! compacts the log, in that order; nothing acknowledged depends on it having been orderly.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::{Json, Router, routing};
+use kinora_pipelines::{Lake, PipelineError};
+use kinora_training::generate::GenerateError;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
+use tower_http::timeout::TimeoutLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::clock::{Clock, utc_year};
+use crate::config::Config;
+use crate::db::{Db, DbError};
+use crate::error::ApiError;
+use crate::events::{Interactions, InteractionsError, compactor};
+use crate::feed::{FeedError, FeedState};
+use crate::generations::{assets, journey::Engine, worker};
+use crate::media::{MediaError, MediaStore};
+use crate::signing::{ContentSigner, SigningError};
+use crate::{
+    analytics, auth, cameos, credits, events, feed, generations, guardians, messages, ops, people, posts,
+    safety, videos, web,
+};
+
+/// All that a handler may need. Cloning is cheap; the parts are shared.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// The parts of an [`App`].
+#[derive(Debug)]
+pub struct Parts {
+    pub config: Config,
+    pub clock: Clock,
+    pub db: Db,
+    /// Interactions at rest.
+    pub lake: Lake,
+    /// The event log and the features that follow it.
+    pub interactions: Arc<Interactions>,
+    pub media: MediaStore,
+    pub signer: Arc<ContentSigner>,
+    /// The video+audio model.
+    pub engine: Engine,
+    pub feed: FeedState,
+    /// Woken when a generation is enqueued.
+    pub queue_wake: Notify,
+    /// Cancelled when the server is asked to stop: streams, long polls and workers end on it.
+    pub shutdown: CancellationToken,
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("data_dir", &self.config.storage.data_dir).finish_non_exhaustive()
+    }
+}
+
+/// Why an installation could not be opened or served.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AppError {
+    #[error("cannot create the data directory {}", path.display())]
+    DataDir { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    State(#[from] DbError),
+    #[error("cannot write to the state at {}", path.display())]
+    Prepare { path: PathBuf, source: sqlx::Error },
+    #[error(transparent)]
+    Lake(#[from] PipelineError),
+    #[error(transparent)]
+    Interactions(#[from] InteractionsError),
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    #[error(transparent)]
+    Sweep(#[from] ApiError),
+    #[error("cannot load the video model")]
+    Engine(#[from] GenerateError),
+    #[error("loading the video model was interrupted")]
+    Interrupted(#[from] JoinError),
+    #[error("address {address} is in use; stop the other program or choose another port")]
+    PortInUse { address: SocketAddr },
+    #[error("cannot listen on {address}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("the server stopped unexpectedly")]
+    Serve { source: io::Error },
+}
+
+impl App {
+    /// Opens everything under the data directory, creating what is absent.
+    pub async fn open(config: Config, clock: Clock) -> Result<Self, AppError> {
+        let models_dir = config.storage.models();
+        let engine = tokio::task::spawn_blocking(move || Engine::load(&models_dir)).await??;
+        Self::open_with(config, clock, engine).await
+    }
+
+    /// [`App::open`] with a model that is loaded already.
+    pub async fn open_with(config: Config, clock: Clock, engine: Engine) -> Result<Self, AppError> {
+        let data_dir = &config.storage.data_dir;
+        std::fs::create_dir_all(data_dir)
+            .map_err(|source| AppError::DataDir { path: data_dir.clone(), source })?;
+        let state = config.storage.state();
+        let db = Db::open(&state).await?;
+        credits::prepare_key(&db).await.map_err(|source| AppError::Prepare { path: state, source })?;
+        let now_ms = clock.now_ms();
+        let lake = Lake::open(config.storage.lake()).await?;
+        let log_bytes = config.limits.event_log_bytes;
+        let interactions = Interactions::open(&lake, &config.storage.log(), log_bytes, now_ms).await?;
+        let media = MediaStore::open(&config.storage.media())?;
+        let signer = ContentSigner::open(&config.storage.keys(), utc_year(now_ms) as i32)?;
+        let feed = FeedState::load(&config.storage.models())?;
+        assets::sweep(&db, &media).await?;
+        Ok(Self(Arc::new(Parts {
+            config,
+            clock,
+            db,
+            lake,
+            interactions: Arc::new(interactions),
+            media,
+            signer: Arc::new(signer),
+            engine,
+            feed,
+            queue_wake: Notify::new(),
+            shutdown: CancellationToken::new(),
+        })))
+    }
+
+    /// Each thing that requests need, with `ok` or what is wrong with it.
+    pub(crate) async fn readiness(&self) -> Vec<(String, String)> {
+        let state = match sqlx::query("SELECT 1").execute(self.db.read()).await {
+            Ok(_) => "ok",
+            Err(_) => "does not answer",
+        };
+        let lake = if self.lake.root().is_dir() { "ok" } else { "its directory is gone" };
+        // An installation that opened has its model in memory.
+        [("state", state), ("lake", lake), ("engine", "ok")]
+            .map(|(name, result)| (name.to_owned(), result.to_owned()))
+            .into()
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Kinora",
+        description = "Feed, generation, cameos, safety and analytics of an AI short-video platform."
+    ),
+    modifiers(&BearerScheme)
+)]
+struct ApiDoc;
+
+struct BearerScheme;
+
+impl utoipa::Modify for BearerScheme {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("`kn_...`, from `kinora token create` or `POST /v1/tokens`"))
+            .build();
+        openapi
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Every route, in reading order, under the layers that all of them share.
+pub fn router(app: App) -> Router {
+    let (router, openapi) = OpenApiRouter::with_openapi(ApiDoc::openapi())
+        .merge(auth::routes())
+        .merge(people::routes())
+        .merge(guardians::routes())
+        .merge(messages::routes())
+        .merge(cameos::routes())
+        .merge(credits::routes())
+        .merge(safety::routes())
+        .merge(videos::routes())
+        .merge(generations::routes())
+        .merge(posts::routes())
+        .merge(feed::routes())
+        .merge(events::routes())
+        .merge(analytics::routes())
+        .merge(ops::routes())
+        .split_for_parts();
+
+    let compressible = DefaultPredicate::new()
+        .and(NotForContentType::const_new("video/"))
+        .and(NotForContentType::const_new("application/vnd.apache.arrow"));
+    let timeout = Duration::from_millis(app.config.server.request_timeout_ms);
+    let body_limit = DefaultBodyLimit::max(app.config.limits.body_bytes);
+    // Read once: the first request must not find the recorder missing.
+    ops::recorder();
+
+    router
+        .route("/openapi.json", routing::get(move || async move { Json(openapi) }))
+        .fallback(web::file)
+        .with_state(app)
+        .layer(body_limit)
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, timeout))
+        .layer(middleware::from_fn(ops::request::layer))
+        .layer(CompressionLayer::new().compress_when(compressible))
+}
+
+/// Listens where the configuration says.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => AppError::PortInUse { address },
+        _ => AppError::Listen { address, source },
+    })
+}
+
+/// Serves until `shutdown` completes, then drains: no new connections, streams ended, requests in
+/// flight finished within the grace period, workers stopped, the state closed.
+pub async fn serve(
+    app: App,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), AppError> {
+    let stopping = app.shutdown.clone();
+    tokio::spawn(async move {
+        shutdown.await;
+        stopping.cancel();
+    });
+
+    let mut background = JoinSet::new();
+    background.spawn(compactor::run(app.clone()));
+    for number in 0..app.config.generation.workers {
+        background.spawn(worker::run(app.clone(), format!("{}-{number}", std::process::id())));
+    }
+
+    let drained = app.shutdown.clone().cancelled_owned();
+    let server = axum::serve(listener, router(app.clone())).with_graceful_shutdown(drained);
+    let grace = Duration::from_millis(app.config.server.shutdown_grace_ms);
+    let overdue = async {
+        app.shutdown.cancelled().await;
+        tokio::time::sleep(grace).await;
+    };
+    let served = tokio::select! {
+        served = server.into_future() => served.map_err(|source| AppError::Serve { source }),
+        () = overdue => {
+            tracing::warn!(grace_ms = grace.as_millis() as u64, "requests still open after the grace period were cut off");
+            Ok(())
+        }
+    };
+    app.shutdown.cancel();
+    // A rendering stops between two steps and its job goes back to the queue.
+    background.join_all().await;
+    compactor::settle(&app).await;
+    app.db.close().await;
+    served
+}
