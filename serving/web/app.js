@@ -4,7 +4,6 @@
 import { getMe } from "./api.js";
 import { fill } from "./dom.js";
 import { closeSheets, failed, loading } from "./notices.js";
-import { forget } from "./outbox.js";
 import { current } from "./router.js";
 import { me, setMe, signOut, takeTokenFromAddress, token } from "./session.js";
 
@@ -60,7 +59,6 @@ addEventListener("hashchange", show);
 addEventListener("kinora:signed-out", () => {
   if (!token()) return;
   signOut();
-  forget();
   sessionStorage.setItem("kinora.refused", "yes");
   show();
 });

@@ -1,6 +1,6 @@
 // What the person did, on its way to the server. Each event has a UUIDv7 of its own, so a retry
-// is stored once; unsent events survive a reload; nothing is dropped before it is acknowledged,
-// except what the server refuses for good.
+// is stored once; unsent events survive a reload and are sent only as the person who caused them;
+// nothing is dropped before it is acknowledged, except what the server refuses for good.
 
 import { postEvents } from "./api.js";
 import { me } from "./session.js";
@@ -49,14 +49,14 @@ export function record(kind, clip, more = {}) {
 /** Sends what waits. `leaving` lets the request outlive the page. */
 export async function flush({ leaving = false } = {}) {
   clearTimeout(timer);
-  if (!queue.length || !me() || (sending && !leaving)) return;
-  const batch = queue.slice(0, BATCH);
+  const batch = waiting().slice(0, BATCH);
+  if (!batch.length || (sending && !leaving)) return;
   sending = true;
   try {
     await postEvents(batch, leaving);
     settle(batch);
     failures = 0;
-    if (queue.length) plan(0);
+    if (waiting().length) plan(0);
   } catch (error) {
     if (refusedForGood(error)) {
       settle(batch);
@@ -69,7 +69,12 @@ export async function flush({ leaving = false } = {}) {
   }
 }
 
-/** Drops what waits: the events belong to whoever was signed in. */
+/** What the signed-in person did; the events of another person wait until they are back. */
+function waiting() {
+  return queue.filter((event) => event.user_id === me()?.user_id);
+}
+
+/** Drops what waits, when a person leaves this browser for good. */
 export function forget() {
   queue = [];
   keep();

@@ -8,7 +8,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
-import { audibility, likeness, playback } from "./measure.mjs";
+import { audibility, likeness, playback, watchProgress } from "./measure.mjs";
 
 const PROMPT = "a red ball bounces twice";
 const SECONDS = 4;
@@ -70,6 +70,7 @@ process.exit(figures.ok ? 0 : 1);
 
 async function open(viewport, more = {}) {
   const context = await browser.newContext({ viewport, ...more });
+  await context.addInitScript(watchProgress);
   const opened = await context.newPage();
   opened.setDefaultTimeout(STEP_MS);
   opened.on("pageerror", (error) => figures.console_errors.push(String(error)));
@@ -99,17 +100,10 @@ async function create() {
   await making.or(done).first().waitFor();
   await shown("making");
 
-  const seen = new Set();
-  const deadline = Date.now() + RENDER_MS;
-  while (!(await done.isVisible())) {
-    if (await failure.isVisible()) throw new Error(`the clip was not made: ${await failure.textContent()}`);
-    check(Date.now() < deadline, `the clip was not made within ${RENDER_MS} ms`);
-    const percent = await making.getAttribute("data-progress", { timeout: 100 }).catch(() => null);
-    if (percent !== null) seen.add(Number(percent));
-    await page.waitForTimeout(100);
-  }
-  figures.progress = [...seen];
-  check(seen.size > 0, "no progress was shown");
+  await done.or(failure).first().waitFor({ timeout: RENDER_MS });
+  if (await failure.isVisible()) throw new Error(`the clip was not made: ${await failure.textContent()}`);
+  figures.progress = await page.evaluate(() => [...globalThis.progressSeen]);
+  check(figures.progress.length > 1, `the only progress shown was ${figures.progress}`);
 
   const played = await at("preview").evaluate(playback);
   figures.video = played;

@@ -1,6 +1,16 @@
 // What the journey measures inside the page. Each function is sent to the browser as it stands,
 // so it can use nothing from outside itself.
 
+/** Notes every progress that the page shows, however short. For a page before its own scripts run. */
+export function watchProgress() {
+  globalThis.progressSeen = new Set();
+  const note = () => {
+    const percent = document.querySelector("[data-progress]")?.dataset.progress;
+    if (percent !== undefined) globalThis.progressSeen.add(Number(percent));
+  };
+  new MutationObserver(note).observe(document, { attributes: true, childList: true, subtree: true });
+}
+
 /** Plays a `<video>` for a second: how long it lasts, how large it is, and whether it moves. */
 export async function playback(video) {
   if (video.readyState < 2)

@@ -39,7 +39,6 @@ export function view(account, { refresh }) {
   const change = (event) => {
     event.preventDefault();
     keepToken(token.value);
-    forget();
     setMe(null);
     go("#/feed");
   };
