@@ -43,10 +43,13 @@ impl Dataset {
             return Err(RankingError::dataset(&path, reason));
         }
         if manifest.dense_features != DENSE_FEATURES {
-            return Err(RankingError::dataset(&path, "its dense features are others"));
+            return Err(RankingError::dataset(
+                &path,
+                "its dense features are not this version's: build it again",
+            ));
         }
         if manifest.tasks != Task::ALL {
-            return Err(RankingError::dataset(&path, "its tasks are others"));
+            return Err(RankingError::dataset(&path, "its tasks are not this version's: build it again"));
         }
         Ok(Self { directory: directory.to_owned(), manifest })
     }
