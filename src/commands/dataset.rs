@@ -1,0 +1,123 @@
+//! `kinora dataset ranking`: a point-in-time training set from the lake.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use jiff::civil::Date;
+use jiff::tz::{Offset, TimeZone};
+use kinora_pipelines::dataset::splits_by_time;
+use kinora_pipelines::{DatasetOptions, Split, build_ranking};
+
+use super::lake::{open_lake, shown};
+use crate::Context;
+
+pub(crate) const DAY_MS: i64 = 86_400_000;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Kind {
+    /// Examples for the ranker: each impression with features that saw only what came before it.
+    Ranking(Ranking),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ranking {
+    /// Directory that receives the Parquet files and `manifest.json`.
+    #[arg(long)]
+    out: PathBuf,
+    /// A split as `NAME=FIRST..LAST`, days inclusive, for example `train=2022-04-25..2022-04-28`; repeat
+    /// for more [default: `train`, and `eval` with the last fifth of the days].
+    #[arg(long = "split", value_name = "NAME=DAY..DAY")]
+    splits: Vec<String>,
+    /// Where the splits' days begin and end, as an offset from UTC such as `+08:00`.
+    #[arg(long, default_value = "+00:00", allow_hyphen_values = true, value_parser = parse_offset)]
+    utc_offset: Offset,
+}
+
+pub(crate) async fn run(kind: Kind, context: Context) -> anyhow::Result<()> {
+    let Kind::Ranking(ranking) = kind;
+    let lake = open_lake(&context).await?;
+    let splits = if ranking.splits.is_empty() {
+        splits_by_time(&lake, 0.2).await?
+    } else {
+        ranking
+            .splits
+            .iter()
+            .map(|text| parse_split(text, ranking.utc_offset))
+            .collect::<anyhow::Result<_>>()?
+    };
+    // Those who turned personalisation off are left out of training, not only of scoring.
+    let opted_out =
+        kinora_serving::people::opted_out_of_personalisation(&context.config.storage.state()).await?;
+    let options = DatasetOptions { splits, opted_out };
+    let manifest = shown("dataset", context.output.progress(), async |progress| {
+        build_ranking(&lake, &ranking.out, &options, progress).await
+    })
+    .await?;
+    context.output.result(&manifest, || {
+        let mut text = format!("training set in {}", ranking.out.display());
+        for split in &manifest.splits {
+            text += &format!("\n  {:<8} {:>9} examples  {}", split.name, split.rows, split.file);
+        }
+        text
+    })?;
+    Ok(())
+}
+
+/// `YYYY-MM-DD` to the UTC milliseconds of its beginning.
+pub(crate) fn parse_day(text: &str) -> Result<i64, String> {
+    day_start_ms(text, Offset::UTC).map_err(|error| format!("`{text}` is not a day as YYYY-MM-DD: {error}"))
+}
+
+fn day_start_ms(text: &str, offset: Offset) -> Result<i64, jiff::Error> {
+    let day: Date = text.parse()?;
+    Ok(day.to_zoned(TimeZone::fixed(offset))?.timestamp().as_millisecond())
+}
+
+fn parse_offset(text: &str) -> Result<Offset, String> {
+    let wrong = || format!("`{text}` is not an offset such as +08:00");
+    let (sign, rest) = match text.split_at_checked(1) {
+        Some(("+", rest)) => (1, rest),
+        Some(("-", rest)) => (-1, rest),
+        _ => return Err(wrong()),
+    };
+    let (hours, minutes) = rest.split_once(':').ok_or_else(wrong)?;
+    let hours: i32 = hours.parse().map_err(|_| wrong())?;
+    let minutes: i32 = minutes.parse().map_err(|_| wrong())?;
+    if !(0..=14).contains(&hours) || !(0..60).contains(&minutes) {
+        return Err(wrong());
+    }
+    Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).map_err(|_| wrong())
+}
+
+fn parse_split(text: &str, offset: Offset) -> anyhow::Result<Split> {
+    let wrong =
+        || anyhow::anyhow!("`--split {text}` is not NAME=FIRST..LAST, such as train=2022-04-25..2022-04-28");
+    let (name, days) = text.split_once('=').ok_or_else(wrong)?;
+    let (first, last) = days.split_once("..").ok_or_else(wrong)?;
+    let from_ms = day_start_ms(first, offset).map_err(|_| wrong())?;
+    let until_ms = day_start_ms(last, offset).map_err(|_| wrong())? + DAY_MS;
+    anyhow::ensure!(from_ms < until_ms, "`--split {text}` ends before it begins");
+    Ok(Split { name: name.to_owned(), from_ms, until_ms })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_are_whole_days_where_the_offset_says() {
+        let split = parse_split("train=2022-04-25..2022-04-28", parse_offset("+08:00").unwrap()).unwrap();
+        assert_eq!(split.until_ms - split.from_ms, 4 * DAY_MS);
+        assert_eq!(split.from_ms, parse_day("2022-04-25").unwrap() - 8 * 3_600_000);
+    }
+
+    #[test]
+    fn malformed_splits_and_offsets_are_refused() {
+        for text in ["train", "train=", "train=2022-04-25", "t=2022-04-28..2022-04-25", "t=a..b"] {
+            assert!(parse_split(text, Offset::UTC).is_err(), "{text}");
+        }
+        for text in ["", "8", "+8", "+99:00", "+08:99", "+-8:00"] {
+            assert!(parse_offset(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! One file a verb: its arguments, and what it does with them.
+
+pub(crate) mod compact;
+pub(crate) mod config;
+pub(crate) mod corpus;
+pub(crate) mod dataset;
+pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod eval;
+pub(crate) mod generate;
+pub(crate) mod import;
+pub(crate) mod ingest;
+mod lake;
+pub(crate) mod serve;
+pub(crate) mod simulate;
+pub(crate) mod sql;
+pub(crate) mod token;
+pub(crate) mod train;
+mod train_video;

@@ -1,0 +1,38 @@
+//! Ctrl-C and SIGTERM, as a flag that long work looks at between steps.
+
+use kinora_harness::interrupt::Interrupt;
+use thiserror::Error;
+
+/// The work was stopped on request, after saving what can be resumed.
+#[derive(Debug, Error)]
+#[error("interrupted; run the same command again to go on from here")]
+pub(crate) struct Interrupted;
+
+/// A flag that is set at the first Ctrl-C or SIGTERM. A second one ends the process at once.
+pub(crate) fn flag() -> Interrupt {
+    let interrupt = Interrupt::new();
+    let raised = interrupt.clone();
+    tokio::spawn(async move {
+        signal().await;
+        raised.set();
+        signal().await;
+        std::process::exit(130);
+    });
+    interrupt
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
