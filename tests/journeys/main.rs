@@ -1,0 +1,13 @@
+//! Journeys through the built program: each starts `kinora` as a person would and looks at what
+//! comes out. Those that need a browser, Python or the real data sets say so where they are missing.
+
+mod bad_input;
+mod browser;
+mod cameo;
+mod feed;
+mod guardian;
+mod kuairand;
+mod openai_client;
+mod program;
+mod resume;
+mod structure;
