@@ -26,7 +26,7 @@ export function whySheet(clip) {
 function reasons({ source, reason, score, propensity, policy, features = {} }) {
   const entries = Object.entries(features);
   const predicted = entries.filter(([name]) => name.startsWith(PREDICTED) && !name.endsWith("_ms"));
-  const inputs = entries.filter(([name]) => !name.startsWith(PREDICTED));
+  const inputs = entries.filter(([name]) => !name.startsWith(PREDICTED) && name !== "value");
   return [
     h("p", { testid: "why-reason" }, because(reason)),
     h(
