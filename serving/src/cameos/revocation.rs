@@ -117,12 +117,12 @@ pub(super) async fn cancel_jobs(
 /// net under it.
 async fn withdraw_videos(conn: &mut Conn, cameo_id: &str) -> ApiResult<u64> {
     let video_ids: Vec<String> = sqlx::query_scalar(
-        "WITH RECURSIVE using(id) AS (
+        "WITH RECURSIVE shown(id) AS (
              SELECT asset_id FROM asset_cameos WHERE cameo_id = ?
-             UNION SELECT child_id FROM derivations JOIN using ON parent_id = using.id
+             UNION SELECT child_id FROM derivations JOIN shown ON parent_id = shown.id
          )
          UPDATE assets SET state = 'tombstoned'
-         WHERE id IN (SELECT id FROM using) AND state NOT IN ('tombstoned', 'erased') RETURNING id",
+         WHERE id IN (SELECT id FROM shown) AND state NOT IN ('tombstoned', 'erased') RETURNING id",
     )
     .bind(cameo_id)
     .fetch_all(&mut *conn)
