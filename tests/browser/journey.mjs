@@ -12,7 +12,7 @@ import { audibility, likeness, playback, watchProgress } from "./measure.mjs";
 
 const PROMPT = "a red ball bounces twice";
 const SECONDS = 4;
-const STEP_MS = 30_000;
+const STEP_MS = 90_000;
 const RENDER_MS = 300_000;
 const FEED_CLIPS_MAX = 60;
 /** Sound that a person hears: above these, in full-scale amplitude. */
@@ -213,14 +213,15 @@ async function insights() {
   await at("nav-dashboard").click();
   await filled("charts");
   figures.dashboard = (await at("charts").locator("svg.chart").count()) > 0 ? "charts" : "empty";
+  await shown("dashboard");
   figures.sql = await at("sql").isVisible();
   if (figures.sql) {
     await at("sql").fill("SELECT kind, count(*) AS events FROM events GROUP BY kind ORDER BY kind");
     await at("sql-run").click();
     await at("sql-count").waitFor();
     figures.sql_answer = await at("sql-count").textContent();
+    await shown("sql");
   }
-  await shown("dashboard");
 }
 
 async function settings() {
