@@ -1,0 +1,14 @@
+//! The video+audio model, its corpus, trainer, evaluation and generation engine.
+
+pub mod clip;
+pub mod corpus;
+pub mod evaluate;
+pub mod generate;
+pub mod media;
+mod model;
+mod performance;
+pub mod size;
+mod stage;
+pub mod train;
+pub mod weights;
+pub mod words;

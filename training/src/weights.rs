@@ -1,0 +1,112 @@
+//! Model directories: a trained model enters, `weights.safetensors` and `config.json` leave, and back.
+//!
+//! The weights are half precision: a few megabytes for `nano`. INVARIANT: a directory is read only if its two
+//! files belong together and fit this code; anything else is one clear line.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use kinora_harness::publish::{FileError, write_file};
+use kinora_harness::weights::{self, Precision, load_weights_from_bytes, save_weights};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::model::Model;
+use crate::model::latents::Normalisation;
+use crate::size::ModelConfig;
+use crate::train::TrainPlan;
+use crate::words::Vocabulary;
+
+const WEIGHTS_FILE: &str = "weights.safetensors";
+const CONFIG_FILE: &str = "config.json";
+
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    #[error("there is no video model in `{}`: `{file}` is missing", directory.display())]
+    Missing { directory: PathBuf, file: &'static str },
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Tensors(#[from] weights::WeightsError),
+    #[error("`{}` is no configuration of a video model: {source}", path.display())]
+    Config { path: PathBuf, source: serde_json::Error },
+    #[error("`{}` is of format {found}, which this version does not read", path.display())]
+    Format { path: PathBuf, found: u32 },
+    #[error("`{}` contradicts itself: {what}", path.display())]
+    Contradiction { path: PathBuf, what: &'static str },
+}
+
+/// Everything beside the tensors that a model needs, and how it was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelCard {
+    pub(crate) format: u32,
+    pub(crate) model: ModelConfig,
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) normalisation: Normalisation,
+    pub(crate) plan: TrainPlan,
+    pub(crate) seed: u64,
+    pub(crate) code_version: String,
+}
+
+impl ModelCard {
+    pub(crate) const FORMAT: u32 = 1;
+
+    fn parse(json: &[u8], path: &Path) -> Result<Self, WeightsError> {
+        let path = path.to_owned();
+        let card: Self = serde_json::from_slice(json)
+            .map_err(|source| WeightsError::Config { path: path.clone(), source })?;
+        if card.format != Self::FORMAT {
+            return Err(WeightsError::Format { path, found: card.format });
+        }
+        if !card.model.is_buildable() {
+            return Err(WeightsError::Contradiction { path, what: "the model's widths cannot be built" });
+        }
+        if !card.normalisation.fits(card.model.latent_widths()) {
+            let what = "the normalisation is not of the model's widths";
+            return Err(WeightsError::Contradiction { path, what });
+        }
+        Ok(card)
+    }
+}
+
+/// Writes a model. The weights go first: a configuration without them is no model.
+pub(crate) fn save_model(directory: &Path, model: &Model, card: &ModelCard) -> Result<(), WeightsError> {
+    fs::create_dir_all(directory).map_err(FileError::at("create", directory))?;
+    let scratch = directory.join(".weights.tmp");
+    save_weights(model, &scratch, Precision::F16)?;
+    let tensors = fs::read(&scratch).map_err(FileError::at("read", &scratch))?;
+    write_file(&directory.join(WEIGHTS_FILE), &tensors)?;
+    fs::remove_file(&scratch).map_err(FileError::at("remove", &scratch))?;
+    let path = directory.join(CONFIG_FILE);
+    let json = serde_json::to_vec_pretty(card)
+        .map_err(|source| WeightsError::Config { path: path.clone(), source })?;
+    Ok(write_file(&path, &json)?)
+}
+
+/// Reads the model in `directory`.
+pub(crate) fn load_model(directory: &Path, device: &Device) -> Result<(Model, ModelCard), WeightsError> {
+    let read = |file: &'static str| {
+        let path = directory.join(file);
+        if !path.is_file() {
+            return Err(WeightsError::Missing { directory: directory.to_owned(), file });
+        }
+        Ok(fs::read(&path).map_err(FileError::at("read", &path))?)
+    };
+    let (json, tensors) = (read(CONFIG_FILE)?, read(WEIGHTS_FILE)?);
+    load_model_from_bytes(&json, tensors, &directory.join(CONFIG_FILE), device)
+}
+
+/// Reads a model that is built into the program.
+pub(crate) fn load_model_from_bytes(
+    json: &[u8],
+    tensors: Vec<u8>,
+    path: &Path,
+    device: &Device,
+) -> Result<(Model, ModelCard), WeightsError> {
+    let card = ModelCard::parse(json, path)?;
+    let model = Model::new(&card.model, card.vocabulary.len(), device);
+    Ok((load_weights_from_bytes(model, tensors)?, card))
+}
