@@ -203,11 +203,11 @@ impl Generator {
             let guide =
                 Guide { context: &context, unconditional: &unconditional, looks: looks.as_ref(), sampling };
             let drawn =
-                sample(&self.model.flow, noise, guide, &mut on_take_step).ok_or(GenerateError::Cancelled)?;
+                sample(&self.model.flow, &noise, guide, &mut on_take_step).ok_or(GenerateError::Cancelled)?;
             looks.get_or_insert_with(|| drawn.clone());
             let mut row = drawn.into_rows().concat();
             self.card.normalisation.undo(&mut row, widths);
-            performances.push(Performance::from_row(&row, &self.card.model));
+            performances.push(Performance::from_row(&row, &self.card.model).steadied());
         }
         Ok(performances)
     }

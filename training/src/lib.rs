@@ -9,6 +9,7 @@ mod model;
 mod performance;
 pub mod size;
 mod stage;
+mod steady;
 pub mod train;
 pub mod weights;
 pub mod words;

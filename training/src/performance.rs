@@ -9,6 +9,7 @@ use crate::corpus::{FPS, FRAMES, Hoop, VIEW_M};
 use crate::model::latents::{BALL_FACTS, BALLS, SCENE_FACTS, SOUND_FACTS, TOKENS, TRACK};
 use crate::model::picture::HoopPlace;
 use crate::size::ModelConfig;
+use crate::steady::steady;
 
 /// Width, in frames, of the bump that marks an onset: wide enough to be read between frames.
 const BUMP_FRAMES: f32 = 0.8;
@@ -135,6 +136,20 @@ impl Performance {
             scene: scene[SCENE_FACTS..].iter().map(|code| code.clamp(-2.0, 2.0)).collect(),
             impacts: impacts(sound, SOUND_FACTS + config.sound_code),
         }
+    }
+
+    /// The same with tracks that do not tremble.
+    pub(crate) fn steadied(mut self) -> Self {
+        for ball in 0..BALLS {
+            let axis = |read: fn(&Pose) -> f32| -> Vec<f32> {
+                steady(&self.poses.iter().map(|poses| read(&poses[ball])).collect::<Vec<f32>>())
+            };
+            let (x_m, y_m) = (axis(|pose| pose.x_m), axis(|pose| pose.y_m));
+            for ((poses, x_m), y_m) in self.poses.iter_mut().zip(x_m).zip(y_m) {
+                poses[ball] = Pose { x_m, y_m, ..poses[ball] };
+            }
+        }
+        self
     }
 
     /// The impacts without those that a louder one hides.

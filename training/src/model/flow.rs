@@ -94,7 +94,7 @@ pub(crate) fn timesteps(steps: usize, shift: f32) -> Vec<f32> {
 /// Draws a batch of clips from `noise`. `on_step` may end it early, which gives `None`.
 pub(crate) fn sample(
     model: &FlowTransformer,
-    noise: Latents,
+    noise: &Latents,
     guide: Guide<'_>,
     on_step: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Option<Latents> {
@@ -105,7 +105,7 @@ pub(crate) fn sample(
     for (step, pair) in times.windows(2).enumerate() {
         let (t, next) = (pair[0], pair[1]);
         if let Some(looks) = guide.looks {
-            state = impose(state, &noise, looks, t);
+            state = impose(state, noise, looks, t);
         }
         let clean = predict(model, &state, &contexts, t, guidance);
         // Along the line through the state and the predicted data.
@@ -116,7 +116,7 @@ pub(crate) fn sample(
         }
     }
     Some(match guide.looks {
-        Some(looks) => impose(state, &noise, looks, 1.0),
+        Some(looks) => impose(state, noise, looks, 1.0),
         None => state,
     })
 }

@@ -89,7 +89,7 @@ impl Encoders<'_> {
     pub(crate) fn perform(&self, told: &[Told]) -> Vec<Performance> {
         let portraits: Vec<Vec<f32>> = told
             .par_iter()
-            .flat_map_iter(|told| told.scene.balls.iter().map(|ball| portrait(&ball.skin)))
+            .flat_map_iter(|told| told.scene.balls.iter().map(|ball| portrait(ball.skin)))
             .collect();
         let places: Vec<Vec<f32>> = told.par_iter().map(|told| place_picture(&told.scene)).collect();
         let waves: Vec<(Vec<f32>, f32)> = told

@@ -53,7 +53,7 @@ pub(crate) fn place_picture(scene: &Scene) -> Vec<f32> {
 }
 
 /// The picture of a ball that the skin encoder sees.
-pub(crate) fn portrait(skin: &Skin) -> Vec<f32> {
+pub(crate) fn portrait(skin: Skin) -> Vec<f32> {
     shrink(&skin.reference_image(REFERENCE_SIDE), REFERENCE_SIDE, PORTRAIT_SIDE)
 }
 
@@ -123,7 +123,7 @@ fn draw(seed: u64) -> Drawn {
     Drawn {
         pixels: render(&scene, &motion, SIDE),
         place: place_picture(&scene),
-        portraits: scene.balls.iter().flat_map(|ball| portrait(&ball.skin)).collect(),
+        portraits: scene.balls.iter().flat_map(|ball| portrait(ball.skin)).collect(),
         scene,
         states,
     }

@@ -1,0 +1,111 @@
+//! Steadies a track: places that tremble enter, places on arcs leave.
+//!
+//! What flies follows a parabola and what rolls a line, but only between impacts. So each place is read off
+//! the best of three parabolas, fitted to the frames before it, around it and after it (as in Kuwahara's
+//! filter of pictures). INVARIANT: arcs that meet in a bounce stay exactly as they are.
+
+/// Frames in a fit.
+const WINDOW: usize = 7;
+
+/// The steadied track; one shorter than a fit is left alone.
+pub(crate) fn steady(track: &[f32]) -> Vec<f32> {
+    let Some(last) = track.len().checked_sub(WINDOW) else { return track.to_vec() };
+    let fits: Vec<Fit> = track.windows(WINDOW).map(Fit::of).collect();
+    (0..track.len())
+        .map(|frame| {
+            // Windows that end at the frame, have it in their middle, and begin at it.
+            let starts = [frame.checked_sub(WINDOW - 1), frame.checked_sub(WINDOW / 2), Some(frame)];
+            let best = starts
+                .into_iter()
+                .flatten()
+                .map(|start| start.min(last))
+                .min_by(|&a, &b| fits[a].residual.total_cmp(&fits[b].residual))
+                .unwrap_or(0);
+            fits[best].at(frame - best)
+        })
+        .collect()
+}
+
+/// The least-squares parabola through one window.
+struct Fit {
+    level: f32,
+    slope: f32,
+    bend: f32,
+    residual: f32,
+}
+
+impl Fit {
+    fn of(window: &[f32]) -> Self {
+        // Orthogonal polynomials about the middle: 1, t, and t^2 less its mean.
+        let middle = (WINDOW / 2) as f32;
+        let mean_square = (0..WINDOW).map(|i| (i as f32 - middle).powi(2)).sum::<f32>() / WINDOW as f32;
+        let [mut level, mut slope, mut bend] = [0.0_f32; 3];
+        let [mut slope_norm, mut bend_norm] = [0.0_f32; 2];
+        for (index, value) in window.iter().enumerate() {
+            let t = index as f32 - middle;
+            let square = t * t - mean_square;
+            level += value / WINDOW as f32;
+            slope += value * t;
+            bend += value * square;
+            slope_norm += t * t;
+            bend_norm += square * square;
+        }
+        let (slope, bend) = (slope / slope_norm, bend / bend_norm);
+        let mut fit = Self { level: level - bend * mean_square, slope, bend, residual: 0.0 };
+        fit.residual = window.iter().enumerate().map(|(index, value)| (fit.at(index) - value).powi(2)).sum();
+        fit
+    }
+
+    fn at(&self, index: usize) -> f32 {
+        let t = index as f32 - (WINDOW / 2) as f32;
+        self.level + self.slope * t + self.bend * t * t
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A ball's height: it falls, bounces at `bounce` frames and rises.
+    fn bouncing(bounce: f32) -> Vec<f32> {
+        (0..60)
+            .map(|frame| {
+                let t = (frame as f32 - bounce) / 24.0;
+                let speed = if t < 0.0 { -6.0 } else { 5.0 };
+                0.5 + speed * t - 4.9 * t * t
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn arcs_and_bounces_stay(bounce in 12.0_f32..48.0) {
+            let track = bouncing(bounce);
+            for (before, after) in track.iter().zip(steady(&track)) {
+                prop_assert!((before - after).abs() < 2e-3, "{before} became {after}");
+            }
+        }
+
+        #[test]
+        fn trembling_shrinks(bounce in 12.0_f32..48.0, seed in any::<u32>()) {
+            let track = bouncing(bounce);
+            let noise = |frame: usize| {
+                let mixed = (frame as u32 ^ seed).wrapping_mul(2_654_435_761).rotate_left(13);
+                (mixed.wrapping_mul(40_503) % 1000) as f32 / 5000.0 - 0.1
+            };
+            let trembling: Vec<f32> =
+                track.iter().enumerate().map(|(frame, place)| place + noise(frame)).collect();
+            let change = |track: &[f32]| {
+                track.windows(3).map(|w| (w[2] - 2.0 * w[1] + w[0]).abs()).sum::<f32>()
+            };
+            prop_assert!(change(&steady(&trembling)) < 0.75 * change(&trembling));
+        }
+    }
+
+    #[test]
+    fn a_short_track_is_left_alone() {
+        assert_eq!(steady(&[1.0, 5.0, 2.0]), [1.0, 5.0, 2.0]);
+    }
+}
