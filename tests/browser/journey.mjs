@@ -13,7 +13,9 @@ import { audibility, likeness, playback, watchProgress } from "./measure.mjs";
 const PROMPT = "a red ball bounces twice";
 const SECONDS = 4;
 const STEP_MS = 90_000;
-const RENDER_MS = 300_000;
+const RENDER_MS = 600_000;
+/** No step can hold the journey for longer than this, not even one without a limit of its own. */
+const JOURNEY_MS = 1_500_000;
 const FEED_CLIPS_MAX = 60;
 /** Sound that a person hears: above these, in full-scale amplitude. */
 const AUDIBLE = { rms: 0.001, peak: 0.02 };
@@ -41,6 +43,7 @@ const browser = await chromium.launch({
   headless: true,
   args: FLAGS,
 });
+setTimeout(() => browser.close(), JOURNEY_MS).unref();
 let page;
 try {
   await mkdir(out, { recursive: true });
