@@ -28,14 +28,14 @@ impl Output {
     /// Prints a result: `value` for machines, `text` for people.
     pub(crate) fn result(self, value: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
         if self.json {
-            self.line(&serde_json::to_string_pretty(value).map_err(io::Error::other)?)
+            Self::line(&serde_json::to_string_pretty(value).map_err(io::Error::other)?)
         } else {
-            self.line(&text())
+            Self::line(&text())
         }
     }
 
     /// A line of a result. A closed pipe (`kinora sql ... | head`) is the reader's choice, not an error.
-    pub(crate) fn line(self, text: &str) -> io::Result<()> {
+    pub(crate) fn line(text: &str) -> io::Result<()> {
         match writeln!(io::stdout().lock(), "{}", text.trim_end()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => written,

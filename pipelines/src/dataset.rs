@@ -286,7 +286,9 @@ impl Pass {
                 writer.push(example(&self.state, &self.outcomes, event))?;
             }
         }
-        moment.iter().for_each(|event| self.state.observe(event));
+        for event in &moment {
+            self.state.observe(event);
+        }
         Ok(())
     }
 }

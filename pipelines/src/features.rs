@@ -86,6 +86,8 @@ impl FeatureState {
         state.duration_ms = video.duration_ms.filter(|&duration_ms| duration_ms > 0);
         state.created_time_ms = video.created_time_ms;
         state.tokens = video.attributes;
+        // What a new clip says of itself is all that is known of it before anybody has seen it.
+        state.tokens.extend(video.caption.as_deref().into_iter().flat_map(caption_words));
     }
 
     /// A person's imported history, oldest first, which becomes known at its `before_ms`: clips that
@@ -400,6 +402,19 @@ impl Interner {
     fn len(&self) -> usize {
         self.names.len()
     }
+}
+
+/// The first words of a caption, once each, as `word=` tokens.
+fn caption_words(caption: &str) -> Vec<String> {
+    const MAX_WORDS: usize = 16;
+    let mut words = Vec::new();
+    for word in caption.to_lowercase().split(|letter: char| !letter.is_alphanumeric()) {
+        let token = format!("word={word}");
+        if word.chars().count() > 2 && words.len() < MAX_WORDS && !words.contains(&token) {
+            words.push(token);
+        }
+    }
+    words
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod merge;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -163,11 +164,10 @@ impl Lake {
     /// The tables, with `table` opened (or created) but possibly not at its latest version.
     async fn opened(&self, table: Table) -> Result<MutexGuard<'_, HashMap<Table, DeltaTable>>> {
         let mut tables = self.inner.tables.lock().await;
-        if !tables.contains_key(&table) {
+        if let Entry::Vacant(place) = tables.entry(table) {
             let path = self.table_path(table);
             fs::create_dir_all(&path).map_err(PipelineError::io("create", &path))?;
-            let opened = open_or_create(table, &path).await.map_err(PipelineError::delta("open", &path))?;
-            tables.insert(table, opened);
+            place.insert(open_or_create(table, &path).await.map_err(PipelineError::delta("open", &path))?);
         }
         Ok(tables)
     }

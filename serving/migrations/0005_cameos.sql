@@ -7,7 +7,7 @@ CREATE TABLE cameos (
     name               TEXT NOT NULL,
     state              TEXT NOT NULL CHECK (state IN ('active', 'suspended', 'revoked', 'purged')),
     audience           TEXT NOT NULL CHECK (audience IN ('only_me', 'approved', 'mutuals', 'everyone')),
-    -- Fencing token: every change that withdraws permission takes the next.
+    -- Fencing token: every revocation and suspension takes the next.
     epoch              INTEGER NOT NULL DEFAULT 1,
     -- What was made under an earlier epoch than this is no longer shown.
     visible_from_epoch INTEGER NOT NULL DEFAULT 1,

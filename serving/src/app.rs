@@ -275,7 +275,11 @@ pub async fn serve(
     };
     app.shutdown.cancel();
     // A rendering stops between two steps and its job goes back to the queue.
-    background.join_all().await;
+    while let Some(ended) = background.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(error = %error, "a background task died");
+        }
+    }
     compactor::settle(&app).await;
     app.db.close().await;
     served

@@ -158,7 +158,10 @@ impl Config {
         match path {
             Some(path) if !path.is_file() => return Err(ConfigError::Missing(path.to_owned())),
             Some(path) => figment = figment.merge(Toml::file_exact(path)),
-            None => figment = figment.merge(Toml::file_exact(DEFAULT_FILE)),
+            None if Path::new(DEFAULT_FILE).is_file() => {
+                figment = figment.merge(Toml::file_exact(DEFAULT_FILE));
+            }
+            None => {}
         }
         // Only `KINORA_<SECTION>__<KEY>` names a setting, so that a client's KINORA_TOKEN in the
         // same shell is not taken for one.

@@ -185,7 +185,7 @@ fn kind_of(status: StatusCode) -> &'static str {
         403 => "forbidden",
         404 => "not-found",
         405 => "method-not-allowed",
-        408 | 504 => "timeout",
+        408 => "timeout",
         409 => "conflict",
         412 => "precondition-failed",
         413 => "too-large",

@@ -188,7 +188,8 @@ impl MediaStore {
             let part = format!("bytes {}-{}/{}", range.start, range.end - 1, meta.size);
             headers.push((header::CONTENT_RANGE, part));
         }
-        let options = GetOptions { range: Some(GetRange::Bounded(range.start..range.end)), ..GetOptions::default() };
+        let options =
+            GetOptions { range: Some(GetRange::Bounded(range.start..range.end)), ..GetOptions::default() };
         let content = self.store.get_opts(&path, options).await.map_err(read)?.into_stream();
         Ok(answer(status, headers, Body::from_stream(content.map_err(std::io::Error::other).boxed())))
     }

@@ -109,9 +109,7 @@ impl ContentSigner {
             .map_err(refused)?;
         if let Some(parent) = parent {
             let ingredient = json!({ "title": "remixed clip", "relationship": "inputTo" }).to_string();
-            builder
-                .add_ingredient_from_stream(ingredient, MP4, &mut Cursor::new(parent))
-                .map_err(refused)?;
+            builder.add_ingredient_from_stream(ingredient, MP4, &mut Cursor::new(parent)).map_err(refused)?;
         }
         let mut signed = Cursor::new(Vec::with_capacity(mp4.len() + 32_768));
         builder.sign(self.signer.as_ref(), MP4, &mut Cursor::new(mp4), &mut signed).map_err(refused)?;

@@ -137,6 +137,30 @@ impl TestApp {
         self.ask(Method::DELETE, path, token, None).await
     }
 
+    /// A cameo of the token's owner, with its consent on record.
+    pub(crate) async fn enrol(&self, token: &str, audience: &str) -> String {
+        let mut picture = std::io::Cursor::new(Vec::new());
+        image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8 * 4, y as u8 * 4, 90]))
+            .write_to(&mut picture, image::ImageFormat::Png)
+            .unwrap();
+        let mut form = Vec::new();
+        let fields = [("name", "me"), ("statement", "I agree"), ("attested", "true"), ("audience", audience)];
+        for (name, value) in fields {
+            let head = format!("--x\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+            form.extend(head.as_bytes());
+        }
+        form.extend(b"--x\r\ncontent-disposition: form-data; name=\"picture\"; filename=\"me.png\"\r\n\r\n");
+        form.extend(picture.into_inner());
+        form.extend(b"\r\n--x--\r\n");
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("/v1/cameos")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::CONTENT_TYPE, "multipart/form-data; boundary=x");
+        let cameo = self.send(request.body(Body::from(form)).unwrap()).await.expect(201);
+        cameo["cameo_id"].as_str().unwrap().to_owned()
+    }
+
     /// A post of `user_id` whose clip was not rendered for it: for tests of what comes after.
     pub(crate) async fn publish(&self, user_id: &str, prompt: &str, cameos: &[&str]) -> Post {
         let raw = RawDraft {
@@ -145,8 +169,13 @@ impl TestApp {
             ..RawDraft::default()
         };
         let user_id = UserId::from(user_id);
-        let request =
-            AdmissionRequest { user_id: user_id.clone(), raw, quote_id: None, idempotency_key: None, video_id: None };
+        let request = AdmissionRequest {
+            user_id: user_id.clone(),
+            raw,
+            quote_id: None,
+            idempotency_key: None,
+            video_id: None,
+        };
         admit(&self.app, request).await.unwrap();
         let lease = worker::claim(&self.app, "test").await.unwrap().unwrap();
         let media = RenderedMedia {

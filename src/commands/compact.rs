@@ -12,11 +12,11 @@ use crate::Context;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
-pub(crate) async fn run(_: Args, context: Context) -> anyhow::Result<()> {
+pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
     let dir = context.config.storage.log();
     let log = EventLog::open(&dir, context.config.limits.event_log_bytes)
         .with_context(|| format!("cannot open the event log in {}", dir.display()))?;
-    let lake = open_lake(&context).await?;
+    let lake = open_lake(context).await?;
     let report = compact(&log, &lake, Clock::system().now_ms()).await?;
     context.output.result(&report, || {
         format!(

@@ -11,7 +11,7 @@ use crate::Context;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
-pub(crate) async fn run(_: Args, context: Context) -> anyhow::Result<()> {
+pub(crate) fn run(_: Args, context: &Context) -> anyhow::Result<()> {
     let text = toml::to_string_pretty(&context.config).context("cannot print the configuration")?;
     context.output.result(&context.config, || text)?;
     Ok(())

@@ -28,7 +28,7 @@ pub(crate) struct Render {
     size: usize,
 }
 
-pub(crate) async fn run(action: Action, context: Context) -> anyhow::Result<()> {
+pub(crate) fn run(action: Action, context: &Context) -> anyhow::Result<()> {
     let Action::Render(render) = action;
     let interrupt = interrupt::flag();
     let mut bar = Progress::new("rendering", render.count, context.output.progress());

@@ -33,9 +33,9 @@ pub(crate) struct Ranking {
     utc_offset: Offset,
 }
 
-pub(crate) async fn run(kind: Kind, context: Context) -> anyhow::Result<()> {
+pub(crate) async fn run(kind: Kind, context: &Context) -> anyhow::Result<()> {
     let Kind::Ranking(ranking) = kind;
-    let lake = open_lake(&context).await?;
+    let lake = open_lake(context).await?;
     let splits = if ranking.splits.is_empty() {
         splits_by_time(&lake, 0.2).await?
     } else {

@@ -17,6 +17,7 @@ use kinora_pipelines::simulate::prompts::default_prompts;
 use kinora_pipelines::simulate::{Simulation, SimulationConfig, load_simulation, simulate};
 use kinora_pipelines::{DatasetOptions, build_ranking};
 use kinora_ranking::{Hyperparameters, TrainOptions, TrainOutcome, train};
+use kinora_schema::CreatorId;
 use kinora_serving::auth::{NewToken, Role, create_token};
 use kinora_serving::{App, Clock, listen, router, serve};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,7 @@ use tower::ServiceExt as _;
 
 use super::dataset::DAY_MS;
 use super::lake::{open_lake, shown};
+use crate::output::Output;
 use crate::{Context, interrupt};
 
 /// Run the whole platform on this machine, from an empty directory to a feed in the browser.
@@ -87,7 +89,7 @@ pub(crate) async fn run(args: Args, mut context: Context) -> anyhow::Result<()> 
     };
     if published.is_ok() {
         step(&context, 5, &format!("ready after {:.0} s", started.elapsed().as_secs_f64()));
-        output.line(&invitation(&context, &app, &simulation, &url).await?)?;
+        Output::line(&invitation(&context, &app, &simulation, &url).await?)?;
         interrupt::signal().await;
         output.note("stopping");
     }
@@ -205,7 +207,7 @@ async fn publish_clips(
     }
     step(context, 4, &format!("generating and publishing {} clips", missing.len()));
     let creators: Vec<String> =
-        simulation.videos.iter().filter_map(|v| v.creator_id.clone()).map(|id| id.into_string()).collect();
+        simulation.videos.iter().filter_map(|v| v.creator_id.clone()).map(CreatorId::into_string).collect();
     let mut bar = Progress::new("clips", missing.len() as u64, context.output.progress());
     for (number, caption) in missing.iter().enumerate() {
         bar.set(number as u64, caption);

@@ -24,7 +24,7 @@ struct Check {
     detail: String,
 }
 
-pub(crate) async fn run(_: Args, context: Context) -> anyhow::Result<()> {
+pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
     let storage = &context.config.storage;
     let mut checks = vec![
         check("data directory", writable(&storage.data_dir)),

@@ -24,7 +24,7 @@ pub(crate) struct Ranker {
     split: String,
 }
 
-pub(crate) async fn run(model: Model, context: Context) -> anyhow::Result<()> {
+pub(crate) fn run(model: Model, context: &Context) -> anyhow::Result<()> {
     match model {
         Model::Ranker(args) => {
             let report = tokio::task::block_in_place(|| evaluate(&args.model, &args.dataset, &args.split))?;

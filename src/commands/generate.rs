@@ -46,7 +46,7 @@ pub(crate) struct Args {
     device: DeviceChoice,
 }
 
-pub(crate) async fn run(args: Args, context: Context) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let interrupt = interrupt::flag();
     let signer =
         ContentSigner::open(&context.config.storage.keys(), utc_year(Clock::system().now_ms()) as i32)?;

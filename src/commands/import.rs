@@ -21,8 +21,8 @@ pub(crate) enum Source {
     Movielens { file: PathBuf },
 }
 
-pub(crate) async fn run(source: Source, context: Context) -> anyhow::Result<()> {
-    let lake = open_lake(&context).await?;
+pub(crate) async fn run(source: Source, context: &Context) -> anyhow::Result<()> {
+    let lake = open_lake(context).await?;
     let now_ms = Clock::system().now_ms();
     let mode = context.output.progress();
     match source {

@@ -17,8 +17,8 @@ pub(crate) struct Args {
     file: PathBuf,
 }
 
-pub(crate) async fn run(args: Args, context: Context) -> anyhow::Result<()> {
-    let lake = open_lake(&context).await?;
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let lake = open_lake(context).await?;
     let now_ms = Clock::system().now_ms();
     let report = shown("ingest", context.output.progress(), async |progress| {
         ingest_file(&lake, &args.file, now_ms, progress).await

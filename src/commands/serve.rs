@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use kinora_serving::{App, Clock, listen, serve};
 use serde_json::json;
 
+use crate::output::Output;
 use crate::{Context, interrupt};
 
 /// Serve the APIs, the web app and the generation engine.
@@ -28,9 +29,9 @@ pub(crate) async fn run(args: Args, mut context: Context) -> anyhow::Result<()> 
     let url = format!("http://{}", listener.local_addr()?);
     let app = App::open(context.config, Clock::system()).await?;
     if context.output.is_json() {
-        context.output.line(&json!({ "listening": url }).to_string())?;
+        Output::line(&json!({ "listening": url }).to_string())?;
     } else {
-        context.output.line(&format!("listening on {url}; Ctrl-C stops"))?;
+        Output::line(&format!("listening on {url}; Ctrl-C stops"))?;
     }
     serve(app, listener, interrupt::signal()).await?;
     Ok(())

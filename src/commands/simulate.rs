@@ -32,7 +32,7 @@ pub(crate) struct Args {
     truth: Option<PathBuf>,
 }
 
-pub(crate) async fn run(args: Args, context: Context) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let now_ms = Clock::system().now_ms();
     let start_ms = args.start.unwrap_or_else(|| (now_ms.div_euclid(DAY_MS) - i64::from(args.days)) * DAY_MS);
     let config = SimulationConfig {
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: Args, context: Context) -> anyhow::Result<()> {
         days: args.days,
         ..SimulationConfig::new(args.seed, start_ms)
     };
-    let lake = open_lake(&context).await?;
+    let lake = open_lake(context).await?;
     let simulation = simulate(&config)?;
     if let Some(path) = &args.truth {
         let truth = serde_json::to_vec(&simulation.truth)?;

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::lake::open_lake;
 use crate::Context;
+use crate::output::Output;
 
 /// Ask the lake a question in SQL. Reading only; `SHOW TABLES` lists what there is.
 #[derive(Debug, clap::Args)]
@@ -21,8 +22,8 @@ pub(crate) struct Args {
     timeout_s: u64,
 }
 
-pub(crate) async fn run(args: Args, context: Context) -> anyhow::Result<()> {
-    let lake = open_lake(&context).await?;
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let lake = open_lake(context).await?;
     let session = lake.session().await?;
     let limits = QueryLimits { max_rows: args.max_rows, deadline: Duration::from_secs(args.timeout_s) };
     let result = query(&session, &args.query, limits).await?;
@@ -30,7 +31,7 @@ pub(crate) async fn run(args: Args, context: Context) -> anyhow::Result<()> {
         let rows = json!({ "rows": result.to_json_rows()?, "truncated": result.truncated });
         context.output.result(&rows, String::new)?;
     } else {
-        context.output.line(&result.to_table()?)?;
+        Output::line(&result.to_table()?)?;
         if result.truncated {
             context.output.note(&format!("the first {} rows; `--max-rows` shows more", args.max_rows));
         }

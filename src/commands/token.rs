@@ -39,7 +39,7 @@ fn parse_role(name: &str) -> Result<Role, String> {
         .ok_or_else(|| format!("`{name}` is not a role; roles are user, analyst, moderator, admin"))
 }
 
-pub(crate) async fn run(action: Action, context: Context) -> anyhow::Result<()> {
+pub(crate) async fn run(action: Action, context: &Context) -> anyhow::Result<()> {
     let Action::Create(create) = action;
     std::fs::create_dir_all(context.data_dir())
         .map_err(|error| anyhow::anyhow!("cannot create {}: {error}", context.data_dir().display()))?;

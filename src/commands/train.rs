@@ -45,10 +45,10 @@ pub(crate) struct Ranker {
     device: DeviceChoice,
 }
 
-pub(crate) async fn run(model: Model, context: Context) -> anyhow::Result<()> {
+pub(crate) fn run(model: Model, context: &Context) -> anyhow::Result<()> {
     match model {
-        Model::Ranker(args) => ranker(args, &context),
-        Model::Video(args) => super::train_video::run(args, context).await,
+        Model::Ranker(args) => ranker(args, context),
+        Model::Video(args) => super::train_video::run(args, context),
     }
 }
 

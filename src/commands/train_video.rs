@@ -42,7 +42,7 @@ pub(crate) struct Video {
     device: DeviceChoice,
 }
 
-pub(crate) async fn run(args: Video, context: Context) -> anyhow::Result<()> {
+pub(crate) fn run(args: Video, context: &Context) -> anyhow::Result<()> {
     let plan = if args.smoke { TrainPlan::smoke() } else { TrainPlan::of(args.size) };
     let out = args.out.unwrap_or_else(|| context.models_dir().join(format!("video-{}", args.size)));
     let options = TrainOptions {

@@ -1,6 +1,12 @@
 //! Journeys through the built program: each starts `kinora` as a person would and looks at what
 //! comes out. Those that need a browser, Python or the real data sets say so where they are missing.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a step of a journey that fails ends it, and says where"
+)]
+
 mod bad_input;
 mod browser;
 mod cameo;

@@ -102,7 +102,7 @@ async fn take_lines(
         if lines.is_empty() {
             return Ok(());
         }
-        let rows = lines.into_par_iter().map(|(number, line)| parse(number, line)).collect();
+        let rows = lines.into_par_iter().map(|(number, line)| parse(number, &line)).collect();
         intake.take(rows).await?;
         progress(Progress { stage: "taking events", done: number, total: None });
     }
@@ -133,7 +133,7 @@ fn next_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     }))
 }
 
-fn parse(number: u64, line: Line) -> Row {
+fn parse(number: u64, line: &Line) -> Row {
     let text = line.text.trim();
     let event = match line.defect {
         Some(defect) => Err(Rejection::Malformed(defect.to_owned())),

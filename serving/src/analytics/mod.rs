@@ -86,7 +86,7 @@ async fn sql(State(app): State<App>, _: Analyst, Json(question): Json<Question>)
     match question.format {
         Format::Json => {
             let columns = result.schema.fields().iter().map(|field| field.name().clone()).collect();
-            let rows = result.to_json_rows().map_err(refusal)?;
+            let rows = result.to_json_rows().map_err(|error| refusal(&error))?;
             Ok(Json(Answer { columns, rows, truncated: result.truncated }).into_response())
         }
         Format::Arrow => {
@@ -102,7 +102,7 @@ async fn sql(State(app): State<App>, _: Analyst, Json(question): Json<Question>)
 
 async fn ask(app: &App, text: &str, max_rows: usize) -> ApiResult<QueryResult> {
     let session = app.lake.session().await.map_err(ApiError::internal)?;
-    query(&session, text, QueryLimits { max_rows, deadline: DEADLINE }).await.map_err(refusal)
+    query(&session, text, QueryLimits { max_rows, deadline: DEADLINE }).await.map_err(|error| refusal(&error))
 }
 
 fn ipc(result: &QueryResult) -> ApiResult<Vec<u8>> {
@@ -113,7 +113,7 @@ fn ipc(result: &QueryResult) -> ApiResult<Vec<u8>> {
     writer.into_inner().map_err(ApiError::internal)
 }
 
-fn refusal(error: QueryError) -> ApiError {
+fn refusal(error: &QueryError) -> ApiError {
     let detail = error.to_string();
     match error {
         QueryError::Refused(_) | QueryError::Failed(_) => ApiError::bad_request("query", detail),
@@ -145,7 +145,9 @@ async fn summary(
         None | Some("mine") => Some(&viewer.user_id),
         Some("platform") if viewer.has(Role::Analyst) => None,
         Some("platform") => {
-            return Err(ApiError::forbidden("the whole platform's numbers need a token with the analyst role"));
+            return Err(ApiError::forbidden(
+                "the whole platform's numbers need a token with the analyst role",
+            ));
         }
         Some(_) => return Err(ApiError::bad_request("scope", "`scope` must be `mine` or `platform`")),
     };

@@ -11,7 +11,9 @@ async fn with_events() -> TestApp {
     let test = TestApp::new().await;
     let admin = test.token("root", Role::Admin).await;
     let mut events = Vec::new();
-    for (number, (viewer, video, creator)) in [("u1", "v1", "ada"), ("u2", "v1", "ada"), ("u1", "v2", "o'hara")].into_iter().enumerate() {
+    for (number, (viewer, video, creator)) in
+        [("u1", "v1", "ada"), ("u2", "v1", "ada"), ("u1", "v2", "o'hara")].into_iter().enumerate()
+    {
         let impression = EventId::derived("test", number as u64, "impression");
         let base = json!({
             "event_time_ms": NOW_MS, "user_id": viewer, "video_id": video, "creator_id": creator, "duration_ms": 4000
@@ -78,11 +80,15 @@ async fn a_dashboard_counts_one_s_own_clips_and_an_analyst_s_all() {
     let test = with_events().await;
     let ada = test.user("ada").await;
     let mine = test.get("/v1/analytics/summary", &ada).await.expect(200);
-    let funnel = json!({ "impressions": 2, "plays": 1, "completions": 1, "likes": 1, "follows": 0, "shares": 0 });
+    let funnel =
+        json!({ "impressions": 2, "plays": 1, "completions": 1, "likes": 1, "follows": 0, "shares": 0 });
     assert_eq!((&mine["scope"], &mine["funnel"]), (&json!("mine"), &funnel));
     assert_eq!(mine["days"][0]["date"], "2026-11-22");
     assert_eq!(mine["days"][0]["watch_s"], 4.0);
-    assert_eq!((mine["top_clips"].as_array().unwrap().len(), &mine["top_clips"][0]["video_id"]), (1, &json!("v1")));
+    assert_eq!(
+        (mine["top_clips"].as_array().unwrap().len(), &mine["top_clips"][0]["video_id"]),
+        (1, &json!("v1"))
+    );
 
     let other = test.user("o'hara").await;
     let quoted = test.get("/v1/analytics/summary", &other).await.expect(200);

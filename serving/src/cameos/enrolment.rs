@@ -198,6 +198,7 @@ fn text_of(param: &str, text: Option<String>, most: usize) -> ApiResult<String> 
     Ok(text)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
 fn refused(error: MultipartError) -> ApiError {
     ApiError::Rejected { status: error.status(), detail: error.body_text().replace('\n', " ") }
 }

@@ -289,6 +289,19 @@ async fn epochs_and_ends_hold_against_the_database_itself() {
     }
 }
 
+#[tokio::test]
+async fn with_the_store_down_nothing_is_permitted() {
+    let test = TestApp::new().await;
+    let owner = test.user("owner").await;
+    let cameo = test.enrol(&owner, "everyone").await;
+    let held = pin(&test, &cameo, "owner").await.unwrap();
+    test.app.db.close().await;
+    assert!(pin(&test, &cameo, "owner").await.is_err());
+    assert!(template(&test.app.db, &held).await.is_err());
+    let problem = test.get(&format!("/v1/cameos/{cameo}"), &owner).await.expect(500);
+    assert!(!problem.to_string().contains("sqlx"), "{problem}");
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Pin { friend: bool },

@@ -55,32 +55,38 @@ struct RecentIds {
 }
 
 impl RecentIds {
-    /// Whether the id is new.
-    fn insert(&mut self, id: EventId) -> bool {
-        if !self.known.insert(id) {
-            return false;
+    /// For each event whether its id is neither known nor that of an earlier one among them.
+    fn unknown(&self, events: &[Event]) -> Vec<bool> {
+        let mut among = HashSet::new();
+        events
+            .iter()
+            .map(|event| !self.known.contains(&event.event_id) && among.insert(event.event_id))
+            .collect()
+    }
+
+    fn remember(&mut self, events: &[Event]) {
+        for event in events {
+            if self.known.insert(event.event_id) {
+                self.order.push_back(event.event_id);
+            }
         }
-        self.order.push_back(id);
-        if self.order.len() > RECENT_IDS
+        while self.order.len() > RECENT_IDS
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
         }
-        true
-    }
-
-    fn remove(&mut self, ids: &[EventId]) {
-        for id in ids {
-            self.known.remove(id);
-        }
-        self.order.retain(|id| !ids.contains(id));
     }
 }
 
 impl Interactions {
     /// Opens the log, moves what an earlier run left in it to the lake, and computes the features
     /// from there.
-    pub async fn open(lake: &Lake, log_dir: &Path, max_bytes: u64, now_ms: i64) -> Result<Self, InteractionsError> {
+    pub async fn open(
+        lake: &Lake,
+        log_dir: &Path,
+        max_bytes: u64,
+        now_ms: i64,
+    ) -> Result<Self, InteractionsError> {
         let log = EventLog::open(log_dir, max_bytes)?;
         compact(&log, lake, now_ms).await?;
         let features = FeatureState::from_lake(lake).await?;
@@ -103,20 +109,16 @@ impl Interactions {
     }
 
     fn append_blocking(&self, events: Vec<Event>) -> ApiResult<Vec<bool>> {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh: Vec<bool> = events.iter().map(|event| recent.insert(event.event_id)).collect();
-        drop(recent);
+        let fresh = self.recent.lock().unwrap_or_else(PoisonError::into_inner).unknown(&events);
         let new: Vec<Event> =
             events.into_iter().zip(&fresh).filter(|(_, fresh)| **fresh).map(|(event, _)| event).collect();
         if new.is_empty() {
             return Ok(fresh);
         }
-        if let Err(error) = self.log.append(&new) {
-            // They were not stored: the client's retry must not be taken for a duplicate.
-            let ids: Vec<EventId> = new.iter().map(|event| event.event_id).collect();
-            self.recent.lock().unwrap_or_else(PoisonError::into_inner).remove(&ids);
-            return Err(refusal(error));
-        }
+        self.log.append(&new).map_err(refusal)?;
+        // Known only now: the same event on another connection meanwhile must not be answered as
+        // a duplicate of one that was not stored. The lake keeps one of the two.
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).remember(&new);
         let mut features = self.features.write().unwrap_or_else(PoisonError::into_inner);
         for event in &new {
             features.observe(event);
@@ -162,11 +164,17 @@ impl Interactions {
     pub async fn compact(&self, lake: &Lake, now_ms: i64) -> Result<(), InteractionsError> {
         if self.log.bytes() > 0 {
             let report = compact(&self.log, lake, now_ms).await?;
-            tracing::debug!(accepted = report.ingest.accepted, duplicates = report.ingest.duplicates, "compacted the event log");
+            tracing::debug!(
+                accepted = report.ingest.accepted,
+                duplicates = report.ingest.duplicates,
+                "compacted the event log"
+            );
         }
         if let Some(taken) = self.take_refused()? {
-            kinora_pipelines::ingest_file(lake, &taken, now_ms, &mut kinora_pipelines::progress::silent()).await?;
-            std::fs::remove_file(&taken).map_err(|source| InteractionsError::Refused { path: taken, source })?;
+            kinora_pipelines::ingest_file(lake, &taken, now_ms, &mut kinora_pipelines::progress::silent())
+                .await?;
+            std::fs::remove_file(&taken)
+                .map_err(|source| InteractionsError::Refused { path: taken, source })?;
         }
         Ok(())
     }

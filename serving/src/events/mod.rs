@@ -5,6 +5,8 @@
 //! INVARIANT: a person's token can only report what that person did. What the server itself
 //! witnesses (impressions with their propensity, publishing, remixing) cannot be claimed.
 
+use std::collections::{BTreeMap, HashMap};
+
 use axum::body::Bytes;
 use axum::extract::State;
 use kinora_schema::{Event, EventId, EventKind, SCHEMA_VERSION, UserId, VideoId};
@@ -186,26 +188,22 @@ fn row_of(value: Result<Value, String>, viewer: &Viewer, now_ms: i64) -> Row {
 /// Fills in the creator and the length of clips that this server published, whatever the client
 /// says of them.
 async fn complete(conn: &mut Conn, rows: &mut [Row]) -> ApiResult<()> {
-    let mut known: std::collections::HashMap<VideoId, Option<(String, i64)>> = std::collections::HashMap::new();
+    let mut known: HashMap<VideoId, Option<(String, i64)>> = HashMap::new();
     for row in rows {
         let Row::Valid(event) = row else { continue };
-        let facts = match known.get(&event.video_id) {
-            Some(facts) => facts.clone(),
-            None => {
-                let facts: Option<(String, i64)> = sqlx::query_as(
-                    "SELECT p.creator_id, a.duration_ms FROM posts p JOIN assets a ON a.id = p.video_id
-                     WHERE p.video_id = ?",
-                )
-                .bind(event.video_id.as_str())
-                .fetch_optional(&mut *conn)
-                .await?;
-                known.insert(event.video_id.clone(), facts.clone());
-                facts
-            }
-        };
-        if let Some((creator_id, duration_ms)) = facts {
-            event.creator_id = Some(creator_id.into());
-            event.duration_ms = Some(duration_ms);
+        if !known.contains_key(&event.video_id) {
+            let facts: Option<(String, i64)> = sqlx::query_as(
+                "SELECT p.creator_id, a.duration_ms FROM posts p JOIN assets a ON a.id = p.video_id
+                 WHERE p.video_id = ?",
+            )
+            .bind(event.video_id.as_str())
+            .fetch_optional(&mut *conn)
+            .await?;
+            known.insert(event.video_id.clone(), facts);
+        }
+        if let Some(Some((creator_id, duration_ms))) = known.get(&event.video_id) {
+            event.creator_id = Some(creator_id.as_str().into());
+            event.duration_ms = Some(*duration_ms);
         }
     }
     Ok(())
@@ -234,6 +232,6 @@ pub fn server_event(
         surface: None,
         policy: None,
         propensity: None,
-        features: std::collections::BTreeMap::new(),
+        features: BTreeMap::new(),
     }
 }

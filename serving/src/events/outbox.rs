@@ -22,10 +22,12 @@ pub struct VideoRow {
     pub created_time_ms: i64,
     pub topic: String,
     pub caption: String,
+    /// `name=value` strings.
+    pub attributes: Vec<String>,
 }
 
 impl VideoRow {
-    pub fn of(post: &Post) -> Self {
+    pub fn of(post: &Post, attributes: Vec<String>) -> Self {
         Self {
             video_id: post.video_id.clone(),
             creator_id: post.creator_id.clone(),
@@ -33,6 +35,7 @@ impl VideoRow {
             created_time_ms: post.published_ms,
             topic: post.topic.clone(),
             caption: post.caption.clone(),
+            attributes,
         }
     }
 
@@ -44,7 +47,7 @@ impl VideoRow {
             created_time_ms: Some(self.created_time_ms),
             topic: Some(self.topic),
             caption: Some(self.caption),
-            attributes: vec!["origin=kinora".to_owned()],
+            attributes: self.attributes,
         }
     }
 }

@@ -25,7 +25,8 @@ async fn rows_are_answered_one_by_one_and_reach_the_lake_once() {
     let ada = test.user("ada").await;
     let mut future = event(4, "like");
     future["event_time_ms"] = json!(NOW_MS + 10 * 86_400_000);
-    let batch = json!([event(1, "click"), event(2, "watch"), event(1, "click"), { "kind": "sneeze" }, future]);
+    let batch =
+        json!([event(1, "click"), event(2, "watch"), event(1, "click"), { "kind": "sneeze" }, future]);
     let answer = test.post("/v1/events", &ada, batch).await.expect(200);
     let statuses: Vec<&str> =
         answer["results"].as_array().unwrap().iter().map(|row| row["status"].as_str().unwrap()).collect();
@@ -60,13 +61,17 @@ async fn a_token_reports_only_for_its_owner_and_not_what_the_server_witnesses() 
     forged["user_id"] = json!("bob");
     forged["propensity"] = json!(0.5);
     test.post("/v1/events", &ada, forged.clone()).await.expect(200);
-    let claimed = test.post("/v1/events", &ada, json!([event(2, "impression"), event(3, "create")])).await.expect(200);
+    let claimed =
+        test.post("/v1/events", &ada, json!([event(2, "impression"), event(3, "create")])).await.expect(200);
     assert_eq!((&claimed["refused"], &claimed["accepted"]), (&json!(2), &json!(0)));
     forged["event_id"] = json!(EventId::derived("test", 4, "like"));
     test.post("/v1/events", &admin, forged).await.expect(200);
     settle(&test.app).await;
     let stored = rows(&test, "select user_id, propensity from events order by user_id").await;
-    assert_eq!(stored, json!([{ "user_id": "ada", "propensity": null }, { "user_id": "bob", "propensity": 0.5 }]));
+    assert_eq!(
+        stored,
+        json!([{ "user_id": "ada", "propensity": null }, { "user_id": "bob", "propensity": 0.5 }])
+    );
 }
 
 #[tokio::test]

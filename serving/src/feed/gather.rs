@@ -84,7 +84,11 @@ impl Asked {
     /// Why an item is here. Whom the person only talks with is not whom they follow.
     pub(super) fn reason(&self, item: &FeedItem) -> &'static str {
         let follows = self.follows.contains(&item.candidate.creator_id);
-        if item.source == SourceKind::Following && !follows { "from someone you talk with" } else { item.reason() }
+        if item.source == SourceKind::Following && !follows {
+            "from someone you talk with"
+        } else {
+            item.reason()
+        }
     }
 }
 
@@ -161,7 +165,8 @@ impl Pool {
         let mut pool = Self { candidates: Vec::with_capacity(rows.len()), posts: HashMap::new() };
         for row in rows {
             let video_id = VideoId::from(row.post.video_id.as_str());
-            let cameo = if row.has_cameo { consent(&mut conn, &video_id).await } else { CameoConsent::NotUsed };
+            let cameo =
+                if row.has_cameo { consent(&mut conn, &video_id).await } else { CameoConsent::NotUsed };
             pool.candidates.push(Candidate {
                 video_id: video_id.clone(),
                 creator_id: creator_of(&row.post),
@@ -170,7 +175,11 @@ impl Pool {
                 topic: Some(row.post.topic.clone()),
                 caption: row.post.caption.clone(),
                 location: row.place,
-                moderation: if row.asset_state == "published" { Moderation::Cleared } else { Moderation::Hidden },
+                moderation: if row.asset_state == "published" {
+                    Moderation::Cleared
+                } else {
+                    Moderation::Hidden
+                },
                 cameo,
                 // What this model can draw is for everyone; nothing is marked sensitive yet.
                 audience: AgeBand::Teen,

@@ -99,11 +99,8 @@ async fn feed(
         page = rank(&app, &asked, &pool).await?;
     }
 
-    let shown: Vec<Shown> = page
-        .items
-        .iter()
-        .filter_map(|item| Shown::of(&asked, &pool, item, now_ms))
-        .collect();
+    let shown: Vec<Shown> =
+        page.items.iter().filter_map(|item| Shown::of(&asked, &pool, item, now_ms)).collect();
     record(&app, &asked, &shown).await?;
     let events: Vec<Event> = shown.iter().map(|shown| shown.event.clone()).collect();
     let interactions = app.interactions.clone();

@@ -58,7 +58,9 @@ impl FeedState {
         inputs: &HashMap<VideoId, RankingInput>,
     ) {
         let current = |candidate: &Candidate| {
-            inputs.get(&candidate.video_id).map_or_else(Engagement::default, |input| Engagement::from_dense(&input.dense))
+            inputs
+                .get(&candidate.video_id)
+                .map_or_else(Engagement::default, |input| Engagement::from_dense(&input.dense))
         };
         if query.personalised {
             for candidate in candidates {
@@ -73,8 +75,7 @@ impl FeedState {
         }
         for candidate in candidates {
             let engagement = current(candidate);
-            candidate.engagement =
-                *shared.engagement.entry(candidate.video_id.clone()).or_insert(engagement);
+            candidate.engagement = *shared.engagement.entry(candidate.video_id.clone()).or_insert(engagement);
         }
     }
 }

@@ -15,8 +15,11 @@ fn ids(page: &Value) -> Vec<String> {
 /// Six posts of three creators.
 async fn platform() -> TestApp {
     let test = TestApp::new().await;
-    for (number, prompt) in
-        ["a red ball bounces twice", "a blue ball is thrown into the hoop"].into_iter().cycle().take(6).enumerate()
+    for (number, prompt) in ["a red ball bounces twice", "a blue ball is thrown into the hoop"]
+        .into_iter()
+        .cycle()
+        .take(6)
+        .enumerate()
     {
         let creator = ["ada", "bob", "eve"][number % 3];
         test.user(creator).await;

@@ -10,7 +10,7 @@ use super::journey::Submitted;
 use super::queue::{self, Job};
 use crate::app::App;
 use crate::credits::{self, Charge, Demand, QuoteId};
-use crate::db::{Conn, Tx};
+use crate::db::Conn;
 use crate::error::{ApiError, ApiResult};
 
 /// Seconds that one waiting job is reckoned to take when a client is told when to come back.
@@ -68,7 +68,16 @@ pub async fn admit(app: &App, request: Request) -> ApiResult<Job> {
     };
     credits::reserve(&mut tx, &charge).await?;
     if let Some(key) = &request.idempotency_key {
-        remember(&mut tx, &request.user_id, key, &digest, &video_id, now_ms).await?;
+        sqlx::query(
+            "INSERT INTO idempotency (user_id, key, digest, job_id, created_ms) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(request.user_id.as_str())
+        .bind(key)
+        .bind(&digest)
+        .bind(video_id.as_str())
+        .bind(now_ms)
+        .execute(&mut *tx)
+        .await?;
     }
     let job = queue::load(&mut tx, &video_id).await?.ok_or(ApiError::NotFound("video"))?;
     tx.commit().await?;
@@ -95,25 +104,6 @@ async fn earlier(conn: &mut Conn, user_id: &UserId, key: &str, digest: &str) -> 
             "this Idempotency-Key was used for a different request; choose a new one",
         )),
     }
-}
-
-async fn remember(
-    tx: &mut Tx,
-    user_id: &UserId,
-    key: &str,
-    digest: &str,
-    video_id: &VideoId,
-    now_ms: i64,
-) -> ApiResult<()> {
-    sqlx::query("INSERT INTO idempotency (user_id, key, digest, job_id, created_ms) VALUES (?, ?, ?, ?, ?)")
-        .bind(user_id.as_str())
-        .bind(key)
-        .bind(digest)
-        .bind(video_id.as_str())
-        .bind(now_ms)
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
 }
 
 /// Tells a retry from another request: SHA-256 over the fields, each after its length.

@@ -76,8 +76,9 @@ pub async fn load(conn: &mut Conn, video_id: &VideoId) -> ApiResult<Option<Asset
             .fetch_optional(conn)
             .await?;
     let Some(row) = row else { return Ok(None) };
-    let state = AssetState::parse(&row.state)
-        .ok_or_else(|| ApiError::internal(anyhow::anyhow!("asset {video_id} is in unknown state {}", row.state)))?;
+    let state = AssetState::parse(&row.state).ok_or_else(|| {
+        ApiError::internal(anyhow::anyhow!("asset {video_id} is in unknown state {}", row.state))
+    })?;
     Ok(Some(Asset {
         video_id: video_id.clone(),
         owner_id: row.owner_id.into(),
@@ -127,7 +128,12 @@ pub async fn viewable(conn: &mut Conn, video_id: &VideoId, viewer: &Viewer) -> A
         }
         _ => {}
     }
-    if !(owner || seen_by_all || reviewed || viewer.has(Role::Moderator) || shows(conn, video_id, viewer).await?) {
+    if !(owner
+        || seen_by_all
+        || reviewed
+        || viewer.has(Role::Moderator)
+        || shows(conn, video_id, viewer).await?)
+    {
         return Err(ApiError::NotFound("video"));
     }
     if !permitted(conn, &asset).await? {
@@ -159,9 +165,8 @@ pub async fn set_state(tx: &mut Tx, video_id: &VideoId, state: AssetState) -> Ap
 /// Deletes clips that no row refers to: a crash between the write and the commit leaves such.
 /// For the start of the installation, before any worker runs.
 pub async fn sweep(db: &Db, media: &MediaStore) -> ApiResult<()> {
-    let known: Vec<String> = sqlx::query_scalar("SELECT object FROM assets WHERE state <> 'erased'")
-        .fetch_all(db.read())
-        .await?;
+    let known: Vec<String> =
+        sqlx::query_scalar("SELECT object FROM assets WHERE state <> 'erased'").fetch_all(db.read()).await?;
     let known: HashSet<String> = known.into_iter().collect();
     let swept = media.sweep(|object| known.contains(object)).await.map_err(ApiError::internal)?;
     if swept > 0 {
@@ -174,9 +179,10 @@ pub async fn sweep(db: &Db, media: &MediaStore) -> ApiResult<()> {
 /// the asset as it was, where there was one.
 pub async fn erase(tx: &mut Tx, video_id: &VideoId) -> ApiResult<Option<Asset>> {
     let asset = load(tx, video_id).await?;
-    for statement in
-        ["UPDATE assets SET state = 'erased' WHERE id = ?", "UPDATE posts SET state = 'deleted' WHERE video_id = ?"]
-    {
+    for statement in [
+        "UPDATE assets SET state = 'erased' WHERE id = ?",
+        "UPDATE posts SET state = 'deleted' WHERE video_id = ?",
+    ] {
         sqlx::query(statement).bind(video_id.as_str()).execute(&mut **tx).await?;
     }
     Ok(asset)

@@ -109,7 +109,10 @@ impl RawDraft {
 /// Refuses more likenesses than one clip can show.
 pub fn check_cameos(cameos: &[String]) -> ApiResult<()> {
     if cameos.len() > CAMEOS_MAX {
-        let detail = format!("{MODEL} shows at most {CAMEOS_MAX} cameo in a clip, and this one needs {}", cameos.len());
+        let detail = format!(
+            "{MODEL} shows at most {CAMEOS_MAX} cameo in a clip, and this one needs {}",
+            cameos.len()
+        );
         return Err(ApiError::bad_request("cameos", detail));
     }
     Ok(())
@@ -122,7 +125,10 @@ fn is_known_model(name: &str) -> bool {
 fn parse_seconds(text: Option<&str>) -> ApiResult<u32> {
     let Some(text) = text else { return Ok(SECONDS[0]) };
     text.parse().ok().filter(|seconds| SECONDS.contains(seconds)).ok_or_else(|| {
-        ApiError::bad_request("seconds", format!("`seconds` is `{text}`; this model makes clips of 4, 8 or 12"))
+        ApiError::bad_request(
+            "seconds",
+            format!("`seconds` is `{text}`; this model makes clips of 4, 8 or 12"),
+        )
     })
 }
 

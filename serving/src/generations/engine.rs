@@ -67,14 +67,15 @@ impl Engine {
     /// those that ship with Kinora.
     pub fn load(models_dir: &Path) -> Result<Self, GenerateError> {
         let own = models_dir.join("video");
-        let generator = if own.is_dir() { Generator::load(&own, DeviceChoice::Auto)? } else { Generator::shipped()? };
+        let generator =
+            if own.is_dir() { Generator::load(&own, DeviceChoice::Auto)? } else { Generator::shipped()? };
         Ok(Self::new(generator))
     }
 
     pub(super) fn make(
         &self,
         draft: &Draft,
-        likeness: Option<Likeness>,
+        likeness: Option<&Likeness>,
         watch: &Watch,
     ) -> Result<RenderedMedia, EngineError> {
         let mut request = GenerationRequest::new(draft.prompt.as_str(), draft.seed);

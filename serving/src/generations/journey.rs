@@ -193,7 +193,8 @@ impl Engine {
         };
         let engine = self.clone();
         let asked = draft.clone();
-        let media = tokio::task::spawn_blocking(move || engine.make(&asked, likeness, &watch)).await?;
+        let media =
+            tokio::task::spawn_blocking(move || engine.make(&asked, likeness.as_ref(), &watch)).await?;
         let media = media.map_err(|error| match error {
             EngineError::Stopped => JourneyError::Stopped,
             other => JourneyError::Engine(other),

@@ -134,8 +134,9 @@ impl TryFrom<JobRow> for Job {
     type Error = ApiError;
 
     fn try_from(row: JobRow) -> ApiResult<Self> {
-        let state = JobState::parse(&row.state)
-            .ok_or_else(|| ApiError::internal(anyhow::anyhow!("job {} is in unknown state {}", row.id, row.state)))?;
+        let state = JobState::parse(&row.state).ok_or_else(|| {
+            ApiError::internal(anyhow::anyhow!("job {} is in unknown state {}", row.id, row.state))
+        })?;
         Ok(Self {
             video_id: row.id.into(),
             user_id: row.user_id.into(),
@@ -194,13 +195,12 @@ pub async fn depth(conn: &mut Conn) -> ApiResult<u64> {
 
 /// Jobs that will be taken up before this one.
 pub async fn ahead_of(conn: &mut Conn, job: &Job) -> ApiResult<u64> {
-    let ahead: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM jobs WHERE state = 'queued' AND (created_ms, id) < (?, ?)",
-    )
-    .bind(job.created_ms)
-    .bind(job.video_id.as_str())
-    .fetch_one(conn)
-    .await?;
+    let ahead: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = 'queued' AND (created_ms, id) < (?, ?)")
+            .bind(job.created_ms)
+            .bind(job.video_id.as_str())
+            .fetch_one(conn)
+            .await?;
     Ok(ahead as u64)
 }
 
@@ -279,7 +279,8 @@ async fn pins(conn: &mut Conn, job: &Job) -> ApiResult<Vec<Pinned>> {
             .bind(job.video_id.as_str())
             .fetch_all(conn)
             .await?;
-    let pin = |(cameo_id, epoch, grant_id)| Pinned { cameo_id, epoch, grant_id, user_id: job.user_id.clone() };
+    let pin =
+        |(cameo_id, epoch, grant_id)| Pinned { cameo_id, epoch, grant_id, user_id: job.user_id.clone() };
     Ok(rows.into_iter().map(pin).collect())
 }
 

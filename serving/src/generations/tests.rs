@@ -1,5 +1,8 @@
 //! The queue's invariants under any order of claims, commits, cancellations and time.
 
+mod consent;
+mod progress;
+
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -27,12 +30,8 @@ fn draft(number: usize) -> Draft {
 
 fn signed(draft: Draft) -> Signed {
     let bytes = Bytes::from_static(b"clip");
-    let media = RenderedMedia {
-        mp4: bytes.clone(),
-        thumbnail: bytes.clone(),
-        spritesheet: bytes,
-        duration_ms: 4000,
-    };
+    let media =
+        RenderedMedia { mp4: bytes.clone(), thumbnail: bytes.clone(), spritesheet: bytes, duration_ms: 4000 };
     Signed::of(draft, media)
 }
 

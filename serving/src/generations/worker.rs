@@ -8,8 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::journey::{JourneyError, Signed, Submitted};
 use super::admission::{Request, admit};
+use super::journey::{JourneyError, Signed, Submitted};
 use super::queue::{self, Commit, Job, Lease, Renewal};
 use super::{Watch, assets};
 use crate::app::App;
@@ -117,7 +117,9 @@ async fn journey(app: &App, lease: &Lease, watch: &Arc<Watch>) -> Result<Signed,
     let rendered = app.engine.render(&app.db, consented, watch.clone()).await?;
     let cleared = rendered.clear().map_err(refused)?;
     let parent = match parent {
-        Some(asset) => Some(app.media.mp4(&asset.object).await.map_err(|source| refused(ApiError::internal(source)))?),
+        Some(asset) => {
+            Some(app.media.mp4(&asset.object).await.map_err(|source| refused(ApiError::internal(source)))?)
+        }
         None => None,
     };
     cleared.sign(app.signer.clone(), app.clock.now_ms(), parent).await
@@ -137,7 +139,9 @@ async fn hold(app: &App, lease: &Lease, watch: &Watch) -> LetGo {
             Ok(Renewal::Lost) => return LetGo::Lost,
             Ok(Renewal::Revoked) => return LetGo::Revoked,
             // The lease outlives a few failed renewals; the commit decides.
-            Err(error) => tracing::warn!(video_id = %lease.job.video_id, error = %error_chain(&error), "cannot renew a lease"),
+            Err(error) => {
+                tracing::warn!(video_id = %lease.job.video_id, error = %error_chain(&error), "cannot renew a lease");
+            }
         }
     }
 }
@@ -176,8 +180,10 @@ pub(crate) async fn finish(app: &App, lease: &Lease, signed: &Signed) -> ApiResu
 /// Records a failure in words for the person who asked; what went wrong inside is only logged.
 async fn fail(app: &App, lease: &Lease, error: JourneyError) -> ApiResult<()> {
     let (code, message) = match &error {
-        JourneyError::Refused(refusal @ ApiError::Forbidden(_)) => ("consent_revoked", refusal.to_string()),
-        JourneyError::Refused(refusal @ ApiError::Moderated { .. }) => ("moderation_blocked", refusal.to_string()),
+        JourneyError::Refused(refusal @ ApiError::Forbidden(_)) => ("consent_withdrawn", refusal.to_string()),
+        JourneyError::Refused(refusal @ ApiError::Moderated { .. }) => {
+            ("moderation_blocked", refusal.to_string())
+        }
         _ => ("generation_failed", "the clip could not be made; try again".to_owned()),
     };
     tracing::warn!(video_id = %lease.job.video_id, code, error = %error_chain(&error), "a generation failed");

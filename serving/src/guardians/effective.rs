@@ -40,6 +40,7 @@ impl MessagesFrom {
 }
 
 /// A person's switches: as a wish, as a ceiling, or as what is in force.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the settings page")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Settings {
     /// The feed may use what the person did before.

@@ -36,13 +36,16 @@ pub(super) fn if_none_match(headers: &HeaderMap, etag: &str) -> bool {
 }
 
 fn parse(range: &str, size: u64) -> Requested {
-    let Some((first, last)) = range.strip_prefix("bytes=").and_then(|spec| spec.trim().split_once('-')) else {
+    let Some((first, last)) = range.strip_prefix("bytes=").and_then(|spec| spec.trim().split_once('-'))
+    else {
         return Requested::Whole;
     };
     match (first.parse::<u64>(), last.parse::<u64>()) {
         (Ok(first), Ok(last)) if first > last => Requested::Whole,
         (Ok(first), _) if first >= size => Requested::Unsatisfiable,
-        (Ok(first), Ok(last)) => Requested::Part(ByteRange { start: first, end: size.min(last.saturating_add(1)) }),
+        (Ok(first), Ok(last)) => {
+            Requested::Part(ByteRange { start: first, end: size.min(last.saturating_add(1)) })
+        }
         (Ok(first), Err(_)) if last.is_empty() => Requested::Part(ByteRange { start: first, end: size }),
         (Err(_), Ok(0)) if first.is_empty() => Requested::Unsatisfiable,
         (Err(_), Ok(suffix)) if first.is_empty() && size > 0 => {

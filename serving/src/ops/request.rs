@@ -97,7 +97,8 @@ fn detail_of(status: StatusCode) -> &'static str {
     match status.as_u16() {
         404 => "there is nothing at this path; /openapi.json lists what there is",
         405 => "this path does not take this method; /openapi.json lists those it takes",
-        408 | 504 => "the request took too long and was given up",
+        // The timeout layer's answer.
+        503 => "the request took too long and was given up; try again",
         413 => "the body is larger than this server accepts",
         416 => "the range lies outside the content",
         _ => "the request was refused",

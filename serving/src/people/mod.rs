@@ -128,7 +128,7 @@ struct Notifications {
     notifications: Vec<Notification>,
 }
 
-/// The viewer's own account, with the version of its settings as the ETag.
+/// The viewer's own account, with the version of its settings as the `ETag`.
 #[utoipa::path(get, path = "/v1/me", tag = "people", responses((status = 200, body = Me)), security(("bearer" = [])))]
 async fn me(State(app): State<App>, viewer: Viewer) -> ApiResult<Response> {
     let mut conn = app.db.read().acquire().await?;

@@ -69,7 +69,7 @@ pub async fn create_if_missing(conn: &mut Conn, user_id: &UserId, now_ms: i64) -
     let mut handle = derived_handle(user_id.as_str());
     if handle_taken(conn, &handle, user_id).await? {
         let digest = Sha256::digest(user_id.as_str().as_bytes());
-        let suffix: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let suffix = format!("{:08x}", u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]));
         handle.truncate(MAX_HANDLE_CHARS - suffix.len() - 1);
         handle = format!("{handle}_{suffix}");
     }
@@ -93,7 +93,7 @@ fn derived_handle(user_id: &str) -> String {
 }
 
 /// Whether someone else has the handle.
-pub async fn handle_taken(conn: &mut Conn, handle: &str, user_id: &UserId) -> ApiResult<bool> {
+pub(super) async fn handle_taken(conn: &mut Conn, handle: &str, user_id: &UserId) -> ApiResult<bool> {
     let taken: Option<i64> = sqlx::query_scalar("SELECT 1 FROM people WHERE handle = ? AND user_id <> ?")
         .bind(handle)
         .bind(user_id.as_str())
@@ -103,7 +103,7 @@ pub async fn handle_taken(conn: &mut Conn, handle: &str, user_id: &UserId) -> Ap
 }
 
 /// Refuses a handle that could not be told apart or typed.
-pub fn check_handle(handle: &str) -> ApiResult<()> {
+pub(super) fn check_handle(handle: &str) -> ApiResult<()> {
     let plain = handle.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if plain && (2..=MAX_HANDLE_CHARS).contains(&handle.len()) {
         Ok(())

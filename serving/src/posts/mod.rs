@@ -23,7 +23,7 @@ use crate::generations::assets::{self, AssetState};
 use crate::media::Variant;
 use crate::people;
 use crate::safety::{self, Verdict};
-use topic::topic_of;
+use topic::{attributes_of, topic_of};
 
 mod topic;
 
@@ -128,7 +128,7 @@ pub async fn publish_video(
     .await?;
     assets::set_state(&mut tx, video_id, AssetState::Published).await?;
     let post = load(&mut tx, &post_id).await?;
-    announce(&mut tx, &post).await?;
+    announce(&mut tx, &post, attributes_of(&prompt)).await?;
     tx.commit().await?;
     app.interactions.outbox_wake.notify_one();
     Ok(post)
@@ -136,7 +136,7 @@ pub async fn publish_video(
 
 /// Tells the lake of a published clip. The event's id comes from the post's, so that telling it
 /// twice stores it once.
-async fn announce(tx: &mut Tx, post: &Post) -> ApiResult<()> {
+async fn announce(tx: &mut Tx, post: &Post, attributes: Vec<String>) -> ApiResult<()> {
     let mut event = server_event(
         EventId::derived(&post.id, 0, EventKind::Create.as_str()),
         EventKind::Create,
@@ -147,7 +147,7 @@ async fn announce(tx: &mut Tx, post: &Post) -> ApiResult<()> {
     event.creator_id = Some(CreatorId::from(post.creator_id.as_str()));
     event.duration_ms = Some(post.duration_ms);
     outbox::event(tx, &event).await?;
-    outbox::video(tx, &VideoRow::of(post)).await
+    outbox::video(tx, &VideoRow::of(post, attributes)).await
 }
 
 fn check_caption(caption: &str) -> ApiResult<String> {
@@ -184,7 +184,11 @@ struct PostList {
     get, path = "/v1/posts", tag = "posts", params(ListQuery),
     responses((status = 200, body = PostList), (status = 404, body = Problem)), security(("bearer" = []))
 )]
-async fn list(State(app): State<App>, viewer: Viewer, Query(query): Query<ListQuery>) -> ApiResult<Json<PostList>> {
+async fn list(
+    State(app): State<App>,
+    viewer: Viewer,
+    Query(query): Query<ListQuery>,
+) -> ApiResult<Json<PostList>> {
     let limit = query.limit.unwrap_or(PAGE_SIZE).clamp(1, app.config.limits.page_size_max);
     let mut conn = app.db.read().acquire().await?;
     let creator_id = match &query.creator {
@@ -221,7 +225,11 @@ async fn list(State(app): State<App>, viewer: Viewer, Query(query): Query<ListQu
     responses((status = 200, body = Post), (status = 403, body = Problem), (status = 404, body = Problem)),
     security(("bearer" = []))
 )]
-async fn retrieve(State(app): State<App>, viewer: Viewer, Path(post_id): Path<String>) -> ApiResult<Json<Post>> {
+async fn retrieve(
+    State(app): State<App>,
+    viewer: Viewer,
+    Path(post_id): Path<String>,
+) -> ApiResult<Json<Post>> {
     let mut conn = app.db.read().acquire().await?;
     Ok(Json(visible(&mut conn, &post_id, &viewer).await?.0))
 }
@@ -261,7 +269,11 @@ pub async fn of_video(conn: &mut Conn, video_id: &VideoId) -> ApiResult<Option<P
     post, path = "/v1/posts/{post_id}/unpublish", tag = "posts", params(("post_id" = String, Path)),
     responses((status = 200, body = Post), (status = 404, body = Problem)), security(("bearer" = []))
 )]
-async fn unpublish(State(app): State<App>, viewer: Viewer, Path(post_id): Path<String>) -> ApiResult<Json<Post>> {
+async fn unpublish(
+    State(app): State<App>,
+    viewer: Viewer,
+    Path(post_id): Path<String>,
+) -> ApiResult<Json<Post>> {
     Ok(Json(take_down(&app, &viewer, &post_id, "withdrawn").await?))
 }
 
@@ -270,7 +282,11 @@ async fn unpublish(State(app): State<App>, viewer: Viewer, Path(post_id): Path<S
     delete, path = "/v1/posts/{post_id}", tag = "posts", params(("post_id" = String, Path)),
     responses((status = 204), (status = 404, body = Problem)), security(("bearer" = []))
 )]
-async fn remove(State(app): State<App>, viewer: Viewer, Path(post_id): Path<String>) -> ApiResult<StatusCode> {
+async fn remove(
+    State(app): State<App>,
+    viewer: Viewer,
+    Path(post_id): Path<String>,
+) -> ApiResult<StatusCode> {
     take_down(&app, &viewer, &post_id, "deleted").await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -281,7 +297,11 @@ async fn take_down(app: &App, viewer: &Viewer, post_id: &str, state: &str) -> Ap
     if post.creator_id != viewer.user_id.as_str() || post.state == "deleted" {
         return Err(ApiError::NotFound("post of yours"));
     }
-    sqlx::query("UPDATE posts SET state = ? WHERE id = ?").bind(state).bind(post_id).execute(&mut *tx).await?;
+    sqlx::query("UPDATE posts SET state = ? WHERE id = ?")
+        .bind(state)
+        .bind(post_id)
+        .execute(&mut *tx)
+        .await?;
     assets::set_state(&mut tx, &VideoId::from(post.video_id.as_str()), AssetState::Draft).await?;
     let post = load(&mut tx, post_id).await?;
     tx.commit().await?;

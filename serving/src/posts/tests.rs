@@ -20,7 +20,10 @@ async fn a_post_can_be_watched_by_others_until_it_is_taken_down() {
     let test = TestApp::new().await;
     let (ada, bob) = (test.user("ada").await, test.user("bob").await);
     let post = published(&test, &ada).await;
-    assert_eq!((&post["caption"], &post["topic"], &post["creator_handle"]), (&json!("my ball"), &json!("bounce"), &json!("ada")));
+    assert_eq!(
+        (&post["caption"], &post["topic"], &post["creator_handle"]),
+        (&json!("my ball"), &json!("bounce"), &json!("ada"))
+    );
     let watch = post["video_url"].as_str().unwrap();
     let picture = post["thumbnail_url"].as_str().unwrap();
     assert_eq!(test.get(watch, &bob).await.header("content-type"), "video/mp4");
@@ -51,7 +54,8 @@ async fn only_one_s_own_finished_video_with_a_decent_caption_is_published() {
     test.post("/v1/posts", &bob, json!({ "video_id": id })).await.expect(404);
     let long = "x".repeat(301);
     test.post("/v1/posts", &ada, json!({ "video_id": id, "caption": long })).await.expect(400);
-    let waiting = test.post("/v1/videos", &ada, json!({ "prompt": "a blue ball bounces once" })).await.expect(200);
+    let waiting =
+        test.post("/v1/videos", &ada, json!({ "prompt": "a blue ball bounces once" })).await.expect(200);
     test.post("/v1/posts", &ada, json!({ "video_id": waiting["id"] })).await.expect(404);
     test.post("/v1/posts", &ada, json!({ "video_id": id, "title": "x" })).await.expect(422);
 }
@@ -81,7 +85,14 @@ async fn publishing_reaches_the_lake_once() {
         let (test, analyst) = (&test, &analyst);
         async move { test.post("/v1/sql", analyst, json!({ "query": query })).await.expect(200)["rows"].clone() }
     };
-    assert_eq!(ask("select kind, user_id from events").await, json!([{ "kind": "create", "user_id": "ada" }]));
-    let videos = ask("select video_id, topic, caption from videos_latest").await;
-    assert_eq!(videos, json!([{ "video_id": post["video_id"], "topic": "bounce", "caption": "my ball" }]));
+    assert_eq!(
+        ask("select kind, user_id from events").await,
+        json!([{ "kind": "create", "user_id": "ada" }])
+    );
+    let videos = ask("select video_id, topic, caption, attributes from videos_latest").await;
+    assert_eq!(
+        videos,
+        json!([{ "video_id": post["video_id"], "topic": "bounce", "caption": "my ball",
+            "attributes": "[\"colour=red\"]" }])
+    );
 }

@@ -1,5 +1,6 @@
-//! What a clip is about, from its prompt: the families of events that the model draws. Unknown
-//! words make it `other`, and the ranker learns from what people do with it.
+//! What a clip is about, from its prompt: the family of event and the colours, in the words that
+//! the lake's other clips are described with, so that what a ranker learnt from those holds here.
+//! A prompt of other words is `other`, and the ranker learns from what people do with it.
 
 /// The first family whose word the prompt holds, most particular first.
 const FAMILIES: [(&str, &[&str]); 3] = [
@@ -8,18 +9,40 @@ const FAMILIES: [(&str, &[&str]); 3] = [
     ("bounce", &["bounce", "bounces", "bouncing", "drop", "drops", "falls"]),
 ];
 
+const COLOURS: [&str; 11] =
+    ["red", "orange", "yellow", "green", "blue", "purple", "pink", "white", "black", "brown", "grey"];
+
+/// `name=value` strings for the lake.
+pub(super) fn attributes_of(prompt: &str) -> Vec<String> {
+    let words = words_of(prompt);
+    COLOURS
+        .into_iter()
+        .filter(|colour| words.iter().any(|word| word == colour))
+        .map(|colour| format!("colour={colour}"))
+        .collect()
+}
+
+fn words_of(prompt: &str) -> Vec<String> {
+    prompt.split(|letter: char| !letter.is_alphanumeric()).map(str::to_lowercase).collect()
+}
+
 pub(super) fn topic_of(prompt: &str) -> &'static str {
-    let lower = prompt.to_lowercase();
-    let words: Vec<&str> = lower.split(|letter: char| !letter.is_alphanumeric()).collect();
+    let words = words_of(prompt);
     FAMILIES
         .into_iter()
-        .find(|(_, names)| names.iter().any(|name| words.contains(name)))
+        .find(|(_, names)| words.iter().any(|word| names.contains(&word.as_str())))
         .map_or("other", |(family, _)| family)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::topic_of;
+    use super::{attributes_of, topic_of};
+
+    #[test]
+    fn colours_are_told_by_their_words() {
+        assert_eq!(attributes_of("A yellow ball and a RED ball collide"), ["colour=red", "colour=yellow"]);
+        assert!(attributes_of("an infrared evening").is_empty());
+    }
 
     #[test]
     fn families_are_told_by_their_words() {

@@ -37,7 +37,10 @@ fn a_signed_clip_says_what_it_is_and_is_authentic() {
     for expected in ["c2pa.created", "trainedAlgorithmicMedia", "kinora-nano", "\"Kinora\""] {
         assert!(manifest.contains(expected), "{expected} is missing from {manifest}");
     }
-    assert_eq!(kinora_training::media::probe(&signed).unwrap(), kinora_training::media::probe(&mp4()).unwrap());
+    assert_eq!(
+        kinora_training::media::probe(&signed).unwrap(),
+        kinora_training::media::probe(&mp4()).unwrap()
+    );
 }
 
 #[test]

@@ -78,10 +78,11 @@ impl CreateBody {
             status: error.status(),
             detail: error.body_text().replace('\n', " "),
         };
-        let mut form = Multipart::from_request(request, app).await.map_err(|rejection| ApiError::Rejected {
-            status: rejection.status(),
-            detail: rejection.body_text().replace('\n', " "),
-        })?;
+        let mut form =
+            Multipart::from_request(request, app).await.map_err(|rejection| ApiError::Rejected {
+                status: rejection.status(),
+                detail: rejection.body_text().replace('\n', " "),
+            })?;
         let mut body = Self::default();
         while let Some(field) = form.next_field().await.map_err(broken)? {
             let name = field.name().unwrap_or_default().to_owned();
@@ -90,7 +91,10 @@ impl CreateBody {
             check_supported(key)?;
             let content = field.bytes().await.map_err(broken)?;
             if content.len() > FIELD_MAX_BYTES {
-                return Err(ApiError::bad_request(key, format!("`{key}` is longer than {FIELD_MAX_BYTES} bytes")));
+                return Err(ApiError::bad_request(
+                    key,
+                    format!("`{key}` is longer than {FIELD_MAX_BYTES} bytes"),
+                ));
             }
             let text = String::from_utf8(content.to_vec())
                 .map_err(|_| ApiError::bad_request(key, format!("`{key}` is not UTF-8 text")))?;
@@ -156,6 +160,9 @@ fn id_of(item: Value) -> Option<String> {
 
 fn parse_seed(text: &str) -> ApiResult<u64> {
     text.parse().ok().filter(|seed| *seed <= SEED_MAX).ok_or_else(|| {
-        ApiError::bad_request("seed", format!("`seed` is `{text}`; it must be a whole number up to {SEED_MAX}"))
+        ApiError::bad_request(
+            "seed",
+            format!("`seed` is `{text}`; it must be a whole number up to {SEED_MAX}"),
+        )
     })
 }

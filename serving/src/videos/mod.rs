@@ -87,7 +87,10 @@ fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<String>> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     match value.to_str() {
         Ok(key) if !key.is_empty() && key.len() <= 255 => Ok(Some(key.to_owned())),
-        _ => Err(ApiError::bad_request("Idempotency-Key", "`Idempotency-Key` must be 1 to 255 printable characters")),
+        _ => Err(ApiError::bad_request(
+            "Idempotency-Key",
+            "`Idempotency-Key` must be 1 to 255 printable characters",
+        )),
     }
 }
 
@@ -107,7 +110,11 @@ struct ListQuery {
     get, path = "/v1/videos", tag = "videos", params(ListQuery),
     responses((status = 200, body = VideoList)), security(("bearer" = []))
 )]
-async fn list(State(app): State<App>, viewer: Viewer, Query(query): Query<ListQuery>) -> ApiResult<Json<VideoList>> {
+async fn list(
+    State(app): State<App>,
+    viewer: Viewer,
+    Query(query): Query<ListQuery>,
+) -> ApiResult<Json<VideoList>> {
     let ascending = match query.order.as_deref() {
         None | Some("desc") => false,
         Some("asc") => true,
@@ -137,7 +144,11 @@ async fn list(State(app): State<App>, viewer: Viewer, Query(query): Query<ListQu
     get, path = "/v1/videos/{video_id}", tag = "videos", params(("video_id" = String, Path)),
     responses((status = 200, body = Video), (status = 404)), security(("bearer" = []))
 )]
-async fn retrieve(State(app): State<App>, viewer: Viewer, Path(video_id): Path<String>) -> ApiResult<Response> {
+async fn retrieve(
+    State(app): State<App>,
+    viewer: Viewer,
+    Path(video_id): Path<String>,
+) -> ApiResult<Response> {
     let job = job_for(&app, &VideoId::new(video_id), &viewer).await?;
     let mut conn = app.db.read().acquire().await?;
     Ok(pollable(Video::of(&mut conn, job).await?))
@@ -197,7 +208,10 @@ async fn content(
 ) -> ApiResult<Response> {
     let name = query.variant.as_deref().unwrap_or("video");
     let variant = Variant::parse(name).ok_or_else(|| {
-        ApiError::bad_request("variant", format!("`variant` is `{name}`; choose video, thumbnail or spritesheet"))
+        ApiError::bad_request(
+            "variant",
+            format!("`variant` is `{name}`; choose video, thumbnail or spritesheet"),
+        )
     })?;
     let video_id = VideoId::new(video_id);
     let mut conn = app.db.read().acquire().await?;

@@ -16,7 +16,10 @@ async fn a_prompt_becomes_a_signed_clip_that_can_be_downloaded_in_parts() {
     let created = test.post("/v1/videos", &ada, json!({ "prompt": PROMPT, "seed": 7 })).await;
     assert_eq!(created.header("openai-poll-after-ms"), "500");
     let video = created.expect(200);
-    assert_eq!((&video["object"], &video["status"], &video["seconds"]), (&json!("video"), &json!("queued"), &json!("4")));
+    assert_eq!(
+        (&video["object"], &video["status"], &video["seconds"]),
+        (&json!("video"), &json!("queued"), &json!("4"))
+    );
     let id = video["id"].as_str().unwrap();
     let content = format!("/v1/videos/{id}/content");
     // Not ready is neither a conflict nor anything else that clients retry.
@@ -91,10 +94,10 @@ async fn a_form_as_the_openai_client_sends_it_is_understood() {
     let test = TestApp::new().await;
     let ada = test.user("ada").await;
     let form = |fields: &[(&str, &str)]| {
-        let mut body = String::new();
-        for (name, value) in fields {
-            body += &format!("--x\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
-        }
+        let part = |(name, value): &(&str, &str)| {
+            format!("--x\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let body = fields.iter().map(part).collect::<Vec<String>>().concat();
         let request = Request::builder()
             .method(Method::POST)
             .uri("/v1/videos")
@@ -102,7 +105,8 @@ async fn a_form_as_the_openai_client_sends_it_is_understood() {
             .header(header::CONTENT_TYPE, "multipart/form-data; boundary=x");
         test.send(request.body(Body::from(body + "--x--\r\n")).unwrap())
     };
-    let video = form(&[("prompt", PROMPT), ("model", "sora-2"), ("seconds", "4"), ("size", "720x1280")]).await;
+    let video =
+        form(&[("prompt", PROMPT), ("model", "sora-2"), ("seconds", "4"), ("size", "720x1280")]).await;
     let video = video.expect(200);
     assert_eq!((&video["model"], &video["size"]), (&json!("kinora-nano"), &json!("720x1280")));
 
@@ -152,7 +156,8 @@ async fn lists_go_through_all_videos_once_in_pages() {
         let mut after = String::new();
         loop {
             let page = test.get(&format!("/v1/videos?limit=2&order={order}{after}"), &ada).await.expect(200);
-            let ids = page["data"].as_array().unwrap().iter().map(|video| video["id"].as_str().unwrap().to_owned());
+            let ids =
+                page["data"].as_array().unwrap().iter().map(|video| video["id"].as_str().unwrap().to_owned());
             found.extend(ids);
             if page["has_more"] == false {
                 break;
@@ -186,8 +191,10 @@ async fn deleting_cancels_a_waiting_job_and_erases_a_finished_video() {
         test.get(&format!("/v1/videos/{id}/content"), &ada).await.expect(404);
     }
     test.render().await;
-    let jobs: Vec<(String, String)> =
-        sqlx::query_as("SELECT id, state FROM jobs ORDER BY created_ms, id").fetch_all(test.app.db.read()).await.unwrap();
+    let jobs: Vec<(String, String)> = sqlx::query_as("SELECT id, state FROM jobs ORDER BY created_ms, id")
+        .fetch_all(test.app.db.read())
+        .await
+        .unwrap();
     assert_eq!(jobs, [(finished, "done".to_owned()), (waiting, "cancelled".to_owned())]);
     let media = MediaStore::open(&test.app.config.storage.media()).unwrap();
     assert_eq!(media.sweep(|_| false).await.unwrap(), 0, "no bytes are left");
@@ -244,7 +251,8 @@ async fn a_refused_prompt_is_never_queued_and_what_is_not_supported_says_what_is
 async fn a_remix_keeps_length_and_size_and_names_its_parent() {
     let test = TestApp::new().await;
     let (ada, bob) = (test.user("ada").await, test.user("bob").await);
-    let parent = test.post("/v1/videos", &ada, json!({ "prompt": PROMPT, "size": "128x128" })).await.expect(200);
+    let parent =
+        test.post("/v1/videos", &ada, json!({ "prompt": PROMPT, "size": "128x128" })).await.expect(200);
     let id = parent["id"].as_str().unwrap();
     test.render().await;
     test.post("/v1/posts", &ada, json!({ "video_id": id })).await.expect(201);

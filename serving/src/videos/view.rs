@@ -12,52 +12,52 @@ use crate::generations::status_of;
 
 /// A video, in the shape of OpenAI's API.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Video {
-    pub id: String,
+pub(super) struct Video {
+    pub(super) id: String,
     /// Always `video`.
-    pub object: String,
-    pub model: String,
+    pub(super) object: String,
+    pub(super) model: String,
     /// `queued`, `in_progress`, `completed` or `failed`.
-    pub status: String,
+    pub(super) status: String,
     /// 0 to 100.
-    pub progress: u8,
+    pub(super) progress: u8,
     /// Seconds since the epoch.
-    pub created_at: i64,
-    pub completed_at: Option<i64>,
+    pub(super) created_at: i64,
+    pub(super) completed_at: Option<i64>,
     /// Always null: videos are kept until they are deleted.
-    pub expires_at: Option<i64>,
-    pub prompt: Option<String>,
-    pub remixed_from_video_id: Option<String>,
-    pub seconds: String,
-    pub size: String,
-    pub seed: u64,
-    pub error: Option<VideoError>,
+    pub(super) expires_at: Option<i64>,
+    pub(super) prompt: Option<String>,
+    pub(super) remixed_from_video_id: Option<String>,
+    pub(super) seconds: String,
+    pub(super) size: String,
+    pub(super) seed: u64,
+    pub(super) error: Option<VideoError>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct VideoError {
-    pub code: String,
-    pub message: String,
+pub(super) struct VideoError {
+    pub(super) code: String,
+    pub(super) message: String,
 }
 
 /// A page of videos.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct VideoList {
+pub(super) struct VideoList {
     /// Always `list`.
-    pub object: String,
-    pub data: Vec<Video>,
-    pub first_id: Option<String>,
-    pub last_id: Option<String>,
-    pub has_more: bool,
+    pub(super) object: String,
+    pub(super) data: Vec<Video>,
+    pub(super) first_id: Option<String>,
+    pub(super) last_id: Option<String>,
+    pub(super) has_more: bool,
 }
 
 /// The answer to a deletion.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DeletedVideo {
-    pub id: String,
+pub(super) struct DeletedVideo {
+    pub(super) id: String,
     /// Always `video.deleted`.
-    pub object: String,
-    pub deleted: bool,
+    pub(super) object: String,
+    pub(super) deleted: bool,
 }
 
 impl Video {
@@ -91,11 +91,13 @@ async fn withheld(conn: &mut Conn, job: &Job) -> ApiResult<Option<VideoError>> {
         return Ok(Some(error("removed", "this video was removed")));
     };
     if !assets::permitted(conn, &asset).await? {
-        return Ok(Some(error("consent_revoked", "consent to a cameo in this video was withdrawn")));
+        return Ok(Some(error("consent_withdrawn", "consent to a cameo in this video was withdrawn")));
     }
     Ok(match asset.state {
         AssetState::Draft | AssetState::Published => None,
-        AssetState::Quarantined => Some(error("quarantined", "this video is withheld while a report is looked at")),
+        AssetState::Quarantined => {
+            Some(error("quarantined", "this video is withheld while a report is looked at"))
+        }
         AssetState::Tombstoned | AssetState::Erased => Some(error("removed", "this video was removed")),
     })
 }
