@@ -310,6 +310,19 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_model_shows_what_is_asked_for() {
+        let generator = Generator::shipped().unwrap();
+        let report =
+            evaluate(&generator, &EvaluateOptions { clips: 4, ..EvaluateOptions::default() }).unwrap();
+        // Far below what the model card says, and far above what a model and code that do not fit reach.
+        let drawn = report.generated;
+        assert!(drawn.colour.unwrap() > 0.6 && drawn.vanished.unwrap() < 0.05, "{drawn:?}");
+        assert!(drawn.teleports.unwrap() < 0.1 && drawn.onset_f1.unwrap() > 0.4, "{drawn:?}");
+        let kept = report.reconstruction;
+        assert!(kept.bounce_count.unwrap() > 0.9 && kept.onset_f1.unwrap() > 0.9, "{kept:?}");
+    }
+
+    #[test]
     fn a_still_and_silent_clip_is_judged_without_a_ball() {
         let clip = Clip {
             width: 64,

@@ -13,6 +13,56 @@ pub(crate) const UNKNOWN: i32 = 1;
 /// Numbers below this are no words.
 const RESERVED: usize = 2;
 
+/// What people write for words of the corpus. A word that the vocabulary has is never replaced.
+const SYNONYMS: [(&str, &str); 46] = [
+    ("1", "one"),
+    ("2", "two"),
+    ("3", "three"),
+    ("4", "four"),
+    ("balls", "ball"),
+    ("basketball", "ball"),
+    ("baskets", "basket"),
+    ("backboard", "board"),
+    ("bouncy", "bouncing"),
+    ("collides", "collide"),
+    ("colliding", "collide"),
+    ("collision", "collide"),
+    ("crashing", "crashes"),
+    ("crimson", "red"),
+    ("drop", "drops"),
+    ("dropping", "dropped"),
+    ("enormous", "big"),
+    ("enters", "goes"),
+    ("fall", "falls"),
+    ("falling", "falls"),
+    ("giant", "big"),
+    ("go", "goes"),
+    ("ground", "floor"),
+    ("hit", "hits"),
+    ("hitting", "hits"),
+    ("hoops", "hoop"),
+    ("huge", "big"),
+    ("large", "big"),
+    ("little", "small"),
+    ("magenta", "pink"),
+    ("meets", "meet"),
+    ("miss", "misses"),
+    ("missing", "misses"),
+    ("navy", "blue"),
+    ("onto", "on"),
+    ("ring", "rim"),
+    ("roll", "rolls"),
+    ("rolling", "rolls"),
+    ("scarlet", "red"),
+    ("score", "scores"),
+    ("scoring", "scores"),
+    ("shoots", "shot"),
+    ("throw", "thrown"),
+    ("throws", "thrown"),
+    ("tiny", "small"),
+    ("violet", "purple"),
+];
+
 /// The words that a model knows, in the order of their numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -51,8 +101,10 @@ impl Vocabulary {
     }
 
     fn number(&self, word: &str) -> i32 {
-        let place = self.words.iter().position(|known| known == word);
-        place.map_or(UNKNOWN, |place| (place + RESERVED) as i32)
+        let place = |word: &str| self.words.iter().position(|known| known == word);
+        let synonym =
+            || SYNONYMS.iter().find(|(other, _)| *other == word).and_then(|(_, known)| place(known));
+        place(word).or_else(synonym).map_or(UNKNOWN, |place| (place + RESERVED) as i32)
     }
 }
 
@@ -71,7 +123,20 @@ mod tests {
     fn case_and_punctuation_do_not_matter() {
         let words = Vocabulary::of_corpus();
         assert_eq!(words.numbers("A red ball bounces twice."), words.numbers("a Red ball, bounces twice"));
-        assert_eq!(words.unknown("a crimson ball"), ["crimson"]);
+        assert_eq!(words.unknown("a mauve ball"), ["mauve"]);
+    }
+
+    #[test]
+    fn synonyms_read_as_words_of_the_corpus() {
+        let words = Vocabulary::of_corpus();
+        assert_eq!(
+            words.numbers("a huge ball bounces 3 times"),
+            words.numbers("a big ball bounces three times")
+        );
+        for (other, known) in SYNONYMS {
+            assert!(!words.words.iter().any(|word| word == other), "`{other}` is a word of its own");
+            assert_ne!(words.number(known), UNKNOWN, "`{known}` is no word of the corpus");
+        }
     }
 
     proptest! {
