@@ -30,7 +30,7 @@ pub mod outbox;
 mod tests;
 
 /// Most rows in one request.
-const ROWS_MAX: usize = 1000;
+const ROWS_MAX: usize = 10_000;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(take))

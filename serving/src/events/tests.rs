@@ -90,7 +90,7 @@ async fn lines_and_odd_bodies() {
     let answer = answer.expect(200);
     assert_eq!((&answer["accepted"], &answer["quarantined"]), (&json!(2), &json!(1)));
     send(String::new()).await.expect(400);
-    let many = Value::from(vec![event(1, "click"); 1001]);
+    let many = Value::from(vec![event(1, "click"); 10_001]);
     send(many.to_string()).await.expect(413);
     test.post("/v1/events", "", event(1, "click")).await.expect(401);
 }
