@@ -284,3 +284,46 @@ pub async fn serve(
     app.db.close().await;
     served
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::testing::TestApp;
+
+    #[tokio::test]
+    async fn a_server_answers_until_it_is_told_to_stop_and_then_closes_its_state() {
+        let test = TestApp::new().await;
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(serve(test.app.clone(), listener, async { stopped.await.unwrap() }));
+
+        // A connection that stays open does not hold the shutdown up.
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: kinora\r\n\r\n").await.unwrap();
+        let mut answer = [0; 12];
+        connection.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+
+        stop.send(()).unwrap();
+        server.await.unwrap().unwrap();
+        assert!(test.app.shutdown.is_cancelled());
+        assert!(test.app.db.read().is_closed());
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_one_clear_line() {
+        let taken = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let address = taken.local_addr().unwrap();
+        let message = listen(address).await.unwrap_err().to_string();
+        assert_eq!(
+            message,
+            format!("address {address} is in use; stop the other program or choose another port")
+        );
+    }
+}

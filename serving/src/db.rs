@@ -22,6 +22,9 @@ pub type Tx = Transaction<'static, Sqlite>;
 /// How long a statement waits for another process (the command line) to release the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 8;
+/// Tests ask what the rows say, not whether they survive a power cut.
+const SYNCHRONOUS: SqliteSynchronous =
+    if cfg!(test) { SqliteSynchronous::Off } else { SqliteSynchronous::Full };
 
 #[derive(Clone, Debug)]
 pub struct Db {
@@ -53,7 +56,7 @@ impl Db {
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(SYNCHRONOUS)
             .foreign_keys(true)
             // Erased rows (keys of cameos above all) are overwritten, not just unlinked.
             .pragma("secure_delete", "ON")

@@ -17,7 +17,7 @@ pub(crate) struct Video {
     /// nano, small, base or large. `nano` trains on a CPU in about an hour.
     #[arg(long, default_value = "nano")]
     size: ModelSize,
-    /// Where the model goes [default: `models/video-SIZE` in the data directory].
+    /// Where the model goes [default: `models/video` in the data directory, which `serve` loads].
     #[arg(long)]
     out: Option<PathBuf>,
     #[arg(long, default_value_t = 0)]
@@ -44,7 +44,7 @@ pub(crate) struct Video {
 
 pub(crate) fn run(args: Video, context: &Context) -> anyhow::Result<()> {
     let plan = if args.smoke { TrainPlan::smoke() } else { TrainPlan::of(args.size) };
-    let out = args.out.unwrap_or_else(|| context.models_dir().join(format!("video-{}", args.size)));
+    let out = args.out.unwrap_or_else(|| context.models_dir().join("video"));
     let options = TrainOptions {
         plan: TrainPlan {
             clips: args.clips.unwrap_or(plan.clips),

@@ -182,7 +182,7 @@ fn a_full_disk_is_named_and_what_was_acknowledged_stays() {
     write_lines(&file, (0..20_000).map(|n| event(n + 2000).to_string()));
     let line = fail(kinora(&data_dir).arg("ingest").arg(&file));
     assert!(line.contains("disk") || line.contains("No space left") || line.contains("space"), "{line}");
-    let refused: Vec<Value> = (5000..9000).map(event).collect();
+    let refused: Vec<Value> = (100_000..101_000).map(event).collect();
     let answer = client.post("/v1/events", &json!(refused));
     assert!(answer.status >= 500, "acknowledged on a full disk: {}", String::from_utf8_lossy(&answer.body));
     drop(server);

@@ -42,7 +42,7 @@ fn consent_is_asked_given_used_and_withdrawn() {
     assert_eq!(eve.get("/v1/videos").ok()["data"], json!([]));
 
     // Consent is offered to one person and accepted.
-    let grant = ada.post(&format!("/v1/cameos/{cameo}/grants"), &json!({ "user_id": "ben" })).ok();
+    let grant = ada.post(&format!("/v1/cameos/{cameo}/grants"), &json!({ "user": "ben" })).ok();
     ben.post(
         &format!("/v1/cameos/{cameo}/grants/{}/accept", grant["grant_id"].as_str().unwrap()),
         &json!({}),
