@@ -23,9 +23,9 @@ use crate::model::picture::{
     BODY_FEATURES, FACING_FEATURES, PLACE_SIDE, PORTRAIT_SIDE, PictureAutoencoder, SHADOW_FEATURES,
     STAGE_FEATURES, body_features, facing_features, shadow_features, shrink, stage_features,
 };
+use crate::painter::{EDGE_PIXELS, to_body, world};
 use crate::performance::hoop_place;
 use crate::size::ModelConfig;
-use crate::stage::{EDGE_PIXELS, to_body, world};
 
 /// Side of the frames that are repainted.
 const SIDE: usize = 256;
