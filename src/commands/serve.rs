@@ -41,8 +41,9 @@ pub(crate) async fn run(args: Args, mut context: Context) -> anyhow::Result<()> 
 pub(crate) fn log_to_stderr() {
     use std::io::IsTerminal as _;
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,buoyant_kernel=off,kinora=info,kinora_serving=info,kinora_pipelines=info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new("warn,buoyant_kernel=off,kinora=info,kinora_serving=info,kinora_pipelines=info")
+    });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber (a command that serves as part of more) is not an error.
     let _ = if std::io::stderr().is_terminal() {

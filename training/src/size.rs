@@ -13,13 +13,13 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelSize {
-    /// 2.6M parameters; a CPU.
+    /// 2.8M parameters; a CPU.
     Nano,
-    /// 39M parameters; one GPU.
+    /// 51M parameters; one GPU.
     Small,
-    /// 208M parameters; one large GPU.
+    /// 273M parameters; one large GPU.
     Base,
-    /// 555M parameters; several GPUs.
+    /// 719M parameters; several GPUs.
     Large,
 }
 

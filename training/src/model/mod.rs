@@ -38,3 +38,22 @@ impl Model {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::size::ModelSize;
+
+    #[test]
+    fn every_size_can_be_built_and_has_the_parameters_it_says() {
+        let millions =
+            [(ModelSize::Nano, 3), (ModelSize::Small, 51), (ModelSize::Base, 273), (ModelSize::Large, 719)];
+        for (size, expected) in millions {
+            // Weights are drawn at first use: counting them costs nothing.
+            let model = Model::new(&size.config(), 64, &Device::flex());
+            let found = model.num_params() as f64 / 1e6;
+            eprintln!("{size} {found:.2}");
+            assert_eq!(found.round() as i64, expected, "{size} has {found:.2}M parameters");
+        }
+    }
+}
