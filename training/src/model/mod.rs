@@ -52,7 +52,6 @@ mod tests {
             // Weights are drawn at first use: counting them costs nothing.
             let model = Model::new(&size.config(), 64, &Device::flex());
             let found = model.num_params() as f64 / 1e6;
-            eprintln!("{size} {found:.2}");
             assert_eq!(found.round() as i64, expected, "{size} has {found:.2}M parameters");
         }
     }
