@@ -21,6 +21,10 @@ export class ApiProblem extends Error {
   }
 }
 
+/** A batch of events that takes longer is sent again. */
+const EVENTS_MS = 10_000;
+const MOST_POSTS = 100;
+
 const TITLES = {
   0: "Kinora is out of reach",
   401: "Please sign in again",
@@ -44,7 +48,8 @@ const TITLES = {
  */
 export async function call(method, path, { json, form, headers = {}, signal, keepalive } = {}) {
   const all = { ...headers };
-  if (token()) all.authorization = `Bearer ${token()}`;
+  const bearer = token();
+  if (bearer) all.authorization = `Bearer ${bearer}`;
   if (json !== undefined) all["content-type"] = "application/json";
   let response;
   try {
@@ -61,7 +66,8 @@ export async function call(method, path, { json, form, headers = {}, signal, kee
   }
   if (!response.ok) {
     const problem = new ApiProblem(response.status, await response.json().catch(() => null), response);
-    if (response.status === 401) dispatchEvent(new CustomEvent("kinora:signed-out"));
+    // A late refusal of a token that was replaced meanwhile says nothing about the one in its place.
+    if (response.status === 401 && bearer === token()) dispatchEvent(new CustomEvent("kinora:signed-out"));
     throw problem;
   }
   return response;
@@ -106,16 +112,46 @@ export const getPerson = (name, signal) => read(`/v1/people/${id(name)}`, signal
 export const follow = (person) => send("PUT", `/v1/people/${id(person)}/follow`);
 export const unfollow = (person) => send("DELETE", `/v1/people/${id(person)}/follow`);
 export const block = (person) => send("PUT", `/v1/people/${id(person)}/block`);
+export const unblock = (person) => send("DELETE", `/v1/people/${id(person)}/block`);
+export const notifications = async (signal) => (await read("/v1/notifications", signal)).notifications;
 
 // Feed and posts
 export const getFeed = (cursor, signal) => read(`/v1/feed${query({ limit: 8, cursor })}`, signal);
 export const explain = (impression, signal) => read(`/v1/feed/explain/${id(impression)}`, signal);
 export const getPost = (post, signal) => read(`/v1/posts/${id(post)}`, signal);
-export const myPosts = async (signal) => (await read("/v1/posts?limit=100", signal)).posts;
+/** A page of a person's posts, newest first, after the one that `after` names; yours without a name. */
+export const listPosts = ({ creator, after, limit = MOST_POSTS }, signal) =>
+  read(`/v1/posts${query({ creator, after, limit })}`, signal);
 export const publish = (video, caption) => send("POST", "/v1/posts", { video_id: video, caption });
 export const unpublish = (post) => send("POST", `/v1/posts/${id(post)}/unpublish`);
+
+/** Your published posts of these videos, by video. A post is no older than its video. */
+export async function postsOf(videos, signal) {
+  const wanted = new Set(videos.map((video) => video.id));
+  const oldestMs = Math.min(...videos.map((video) => video.created_at * 1000));
+  const found = new Map();
+  for (let after, more = wanted.size > 0; more;) {
+    const page = await listPosts({ after }, signal);
+    for (const post of page.posts) if (wanted.has(post.video_id)) found.set(post.video_id, post);
+    const last = page.posts.at(-1);
+    after = last?.id;
+    more = page.has_more && last?.published_ms >= oldestMs && found.size < wanted.size;
+  }
+  return found;
+}
+
+// Reports, decisions and appeals
 export const report = (video, reason, details) =>
   send("POST", "/v1/reports", { video_id: video, reason, details });
+export const listStatements = async (signal) => (await read("/v1/statements", signal)).statements;
+export const appeal = (statement, text) => send("POST", "/v1/appeals", { statement_id: statement, text });
+export const listCases = async (state, signal) =>
+  (await read(`/v1/moderation/cases${query({ state })}`, signal)).cases;
+export const decideCase = (moderationCase, decision) =>
+  send("POST", `/v1/moderation/cases/${id(moderationCase)}/decision`, decision);
+export const openAppeals = async (signal) => (await read("/v1/moderation/appeals", signal)).appeals;
+export const decideAppeal = (appealed, decision) =>
+  send("POST", `/v1/moderation/appeals/${id(appealed)}/decision`, decision);
 
 // Generation
 export const credits = (signal) => read("/v1/credits", signal);
@@ -125,8 +161,8 @@ export const createVideo = (request, key) =>
 export const remixVideo = (video, request, key) =>
   send("POST", `/v1/videos/${id(video)}/remix`, request, { headers: { "idempotency-key": key } });
 export const getVideo = (video, signal) => read(`/v1/videos/${id(video)}`, signal);
-export const listVideos = (after, signal) =>
-  read(`/v1/videos${query({ limit: 24, after, order: "desc" })}`, signal);
+export const listVideos = (after, signal, limit = 24) =>
+  read(`/v1/videos${query({ limit, after, order: "desc" })}`, signal);
 export const deleteVideo = (video) => send("DELETE", `/v1/videos/${id(video)}`);
 export const contentPath = (video, variant) => `/v1/videos/${id(video)}/content${query({ variant })}`;
 
@@ -184,7 +220,7 @@ export const endLink = (link) => send("DELETE", `/v1/guardians/links/${id(link)}
 export const conversations = (signal) => read("/v1/messages", signal);
 export const conversation = (person, signal) => read(`/v1/messages/${id(person)}`, signal);
 export const sendMessage = (to, text) => send("POST", "/v1/messages", { to, text });
-export const notifications = async (signal) => (await read("/v1/notifications", signal)).notifications;
 
 // Events
-export const postEvents = (events, keepalive) => send("POST", "/v1/events", events, { keepalive });
+export const postEvents = (events, keepalive) =>
+  send("POST", "/v1/events", events, { keepalive, signal: AbortSignal.timeout(EVENTS_MS) });

@@ -4,12 +4,13 @@ import { fill, h, icon } from "./dom.js";
 
 const region = document.getElementById("notices");
 
-/** Says something for a few seconds. `tone` is `good`, `bad` or nothing. */
+/** Says something for a few seconds, over whatever is open. `tone` is `good`, `bad` or nothing. */
 export function notice(text, tone = "") {
+  const place = document.querySelector("dialog[open] > .sheet__notices") ?? region;
   const glyph = tone === "good" ? icon("check") : tone === "bad" ? icon("flag") : null;
   const item = h("p", { class: `notice ${tone ? `notice--${tone}` : ""}`, testid: "notice" }, glyph, text);
-  region.append(item);
-  while (region.childElementCount > 3) region.firstElementChild.remove();
+  place.append(item);
+  while (place.childElementCount > 3) place.firstElementChild.remove();
   setTimeout(() => item.remove(), tone === "bad" ? 7000 : 3600);
 }
 
@@ -51,6 +52,7 @@ export function sheet(title, testid, body) {
         ),
       ),
       h("div", { class: "sheet__body" }, body(close)),
+      h("div", { class: "sheet__notices", role: "status", "aria-live": "polite" }),
     );
     dialog.addEventListener("click", (event) => event.target === dialog && close());
     dialog.addEventListener("close", () => {
@@ -94,7 +96,7 @@ export function failed(error, retry) {
     { class: "state", testid: "state-error", role: "alert" },
     icon(glyph),
     h("h2", {}, error?.title ?? "That did not work"),
-    h("p", {}, error?.detail && error.detail !== error.title ? error.detail : ""),
+    plain(error) !== error?.title && h("p", {}, plain(error)),
     again && h("div", { class: "actions" }, again),
   );
 }
@@ -136,4 +138,12 @@ export async function busy(button, work) {
     button.disabled = false;
     button.removeAttribute("aria-busy");
   }
+}
+
+/** Whether `button` was pressed a second time; the first press makes it ask `question`. */
+export function confirmed(button, question) {
+  if (button.dataset.asked) return true;
+  button.dataset.asked = "yes";
+  button.textContent = question;
+  return false;
 }

@@ -1,19 +1,20 @@
 // What the person did, on its way to the server. Each event has a UUIDv7 of its own, so a retry
 // is stored once; unsent events survive a reload and are sent only as the person who caused them;
-// nothing is dropped before it is acknowledged, except what the server refuses for good.
+// nothing is dropped before it is acknowledged, except what the server refuses for good. Each
+// event is an entry of its own in the browser's storage, so that tabs do not overwrite each other.
 
 import { postEvents } from "./api.js";
-import { me } from "./session.js";
+import { me, speaksForMe } from "./session.js";
 
-const KEY = "kinora.outbox";
+const PREFIX = "kinora.event.";
 const BATCH = 50;
-const KEPT = 1000;
 const FLUSH_MS = 2500;
 const MAX_WAIT_MS = 60_000;
 
-let queue = restore();
+/** Events for which the browser's storage had no room. */
+const unstored = new Map();
 let timer = 0;
-let sending = false;
+let sending = null;
 let failures = 0;
 
 /** A UUIDv7: 48 bits of milliseconds, then random bits. */
@@ -28,7 +29,7 @@ export function uuid7(nowMs = Date.now()) {
 
 /** Records an outcome of a clip: `kind` as in the event schema, `more` its particular fields. */
 export function record(kind, clip, more = {}) {
-  queue.push({
+  keep({
     event_id: uuid7(),
     schema_version: 1,
     kind,
@@ -41,43 +42,46 @@ export function record(kind, clip, more = {}) {
     surface: "feed",
     ...more,
   });
-  queue = queue.slice(-KEPT);
-  keep();
-  plan(queue.length >= BATCH ? 0 : FLUSH_MS);
+  if (!timer) plan(FLUSH_MS);
 }
 
-/** Sends what waits. `leaving` lets the request outlive the page. */
-export async function flush({ leaving = false } = {}) {
+/** Sends what waits, a batch at a time. `leaving` lets the request outlive the page. */
+export function flush({ leaving = false } = {}) {
   clearTimeout(timer);
+  timer = 0;
+  if (sending && !leaving) return sending;
   const batch = waiting().slice(0, BATCH);
-  if (!batch.length || (sending && !leaving)) return;
-  sending = true;
+  if (!batch.length) return Promise.resolve();
+  const sent = send(batch, leaving).finally(() => {
+    if (sending === sent) sending = null;
+  });
+  sending = sent;
+  return sent;
+}
+
+/** Sends all that the server takes now. Gives how many events are left, for when the person is back. */
+export async function drain() {
+  let left = waiting().length;
+  for (let before = Infinity; left && left < before; left = waiting().length) {
+    before = left;
+    await flush();
+  }
+  return left;
+}
+
+async function send(batch, leaving) {
   try {
     await postEvents(batch, leaving);
-    settle(batch);
-    failures = 0;
-    if (waiting().length) plan(0);
   } catch (error) {
-    if (refusedForGood(error)) {
-      settle(batch);
-    } else {
+    if (!refusedForGood(error)) {
       failures += 1;
       plan(Math.max(error.retryAfterMs ?? 0, backoff()));
+      return;
     }
-  } finally {
-    sending = false;
   }
-}
-
-/** What the signed-in person did; the events of another person wait until they are back. */
-function waiting() {
-  return queue.filter((event) => event.user_id === me()?.user_id);
-}
-
-/** Drops what waits, when a person leaves this browser for good. */
-export function forget() {
-  queue = [];
-  keep();
+  failures = 0;
+  drop(batch);
+  if (waiting().length) plan(0);
 }
 
 function plan(waitMs) {
@@ -94,25 +98,37 @@ function refusedForGood({ status }) {
   return status >= 400 && status < 500 && ![401, 408, 429].includes(status);
 }
 
-function settle(batch) {
-  const done = new Set(batch.map((event) => event.event_id));
-  queue = queue.filter((event) => !done.has(event.event_id));
-  keep();
+/** What the signed-in person did, the oldest first; another person's events wait until they are back. */
+function waiting() {
+  if (!speaksForMe()) return [];
+  const stored = Object.keys(localStorage)
+    .filter((key) => key.startsWith(PREFIX))
+    .map(restored);
+  return [...stored, ...unstored.values()]
+    .filter((event) => event?.user_id === me().user_id)
+    .sort((one, other) => (one.event_id < other.event_id ? -1 : 1));
 }
 
-function keep() {
+function restored(key) {
   try {
-    localStorage.setItem(KEY, JSON.stringify(queue));
+    return JSON.parse(localStorage.getItem(key));
   } catch {
-    // The browser's storage is full: the events are still in memory.
+    return null;
   }
 }
 
-function restore() {
+function keep(event) {
   try {
-    return JSON.parse(localStorage.getItem(KEY)) ?? [];
+    localStorage.setItem(PREFIX + event.event_id, JSON.stringify(event));
   } catch {
-    return [];
+    unstored.set(event.event_id, event);
+  }
+}
+
+function drop(batch) {
+  for (const { event_id: id } of batch) {
+    localStorage.removeItem(PREFIX + id);
+    unstored.delete(id);
   }
 }
 

@@ -10,6 +10,7 @@ import { enrolForm } from "./cameo_enrol.js";
 
 export async function render(element, { signal }) {
   const body = h("div", { class: "stack" });
+  let drawn = new AbortController();
   element.append(
     h(
       "div",
@@ -40,7 +41,10 @@ export async function render(element, { signal }) {
   function page({ cameos, offers }) {
     const mine = cameos.filter((cameo) => cameo.mine && cameo.state !== "purged");
     const others = cameos.filter((cameo) => !cameo.mine && cameo.usable);
-    const enrol = enrolForm({ signal, onenrolled: enrolled });
+    // A camera that is open in the form before is closed with it.
+    drawn.abort();
+    drawn = new AbortController();
+    const enrol = enrolForm({ signal: AbortSignal.any([signal, drawn.signal]), onenrolled: enrolled });
     return [
       offers.length > 0 && offersCard(offers),
       mine.map((cameo) => cameoCard(cameo, { signal, refresh })),

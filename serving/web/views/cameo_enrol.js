@@ -120,12 +120,20 @@ export function enrolForm({ signal, onenrolled }) {
       takePicture();
       return;
     }
+    camera.disabled = true;
     try {
       stream = await navigator.mediaDevices.getUserMedia({
         video: { facingMode: "user", width: SIDE, height: SIDE },
       });
     } catch {
       complain({ detail: "The camera cannot be used. Choose a picture instead." });
+      return;
+    } finally {
+      camera.disabled = false;
+    }
+    if (signal.aborted) {
+      // The view was left while the browser asked for permission.
+      closeCamera();
       return;
     }
     const video = h("video", { autoplay: true, playsinline: true, muted: true });

@@ -6,7 +6,7 @@ import * as api from "../api.js";
 import { fill, h, icon } from "../dom.js";
 import { ago, words } from "../format.js";
 import { picture } from "../media.js";
-import { complain, empty, loading, show } from "../notices.js";
+import { busy, complain, empty, loading, show } from "../notices.js";
 import { href, remember } from "../router.js";
 import { composer } from "./create_composer.js";
 import { followJob, idleStage } from "./create_stage.js";
@@ -82,9 +82,13 @@ export async function render(element, { route, signal }) {
     }
   }
 
-  async function firstPage() {
-    const [page, posts] = await Promise.all([api.listVideos(undefined, signal), api.myPosts(signal)]);
-    return { page, published: new Set(posts.map((post) => post.video_id)) };
+  function firstPage() {
+    return pageAfter(undefined);
+  }
+
+  async function pageAfter(last) {
+    const page = await api.listVideos(last, signal);
+    return { page, published: await api.postsOf(page.data, signal) };
   }
 
   function tiles({ page, published }) {
@@ -108,11 +112,12 @@ export async function render(element, { route, signal }) {
     return holder;
 
     async function addOlder() {
-      const next = await api.listVideos(last, signal).catch(complain);
-      if (!next) return;
-      last = next.last_id;
-      grid.append(...next.data.map((video) => tile(video, published)));
-      older.hidden = !next.has_more;
+      await busy(older, async () => {
+        const next = await pageAfter(last);
+        last = next.page.last_id;
+        grid.append(...next.page.data.map((video) => tile(video, next.published)));
+        older.hidden = !next.page.has_more;
+      });
     }
   }
 

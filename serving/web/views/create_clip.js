@@ -4,14 +4,14 @@ import * as api from "../api.js";
 import { fill, h, icon } from "../dom.js";
 import { dateTime } from "../format.js";
 import { hold, release, save } from "../media.js";
-import { busy, failed, notice } from "../notices.js";
+import { busy, confirmed, failed, notice } from "../notices.js";
 
 /** Shows a finished video on `area`; `ongone` is called when it was deleted. */
 export async function showClip(area, video, { signal, onchange, ongone }) {
   let url;
   let post;
   try {
-    post = (await api.myPosts(signal)).find((candidate) => candidate.video_id === video.id);
+    post = (await api.postsOf([video], signal)).get(video.id);
     url = await hold(api.contentPath(video.id), signal);
   } catch (error) {
     if (!signal.aborted) fill(area, h("div", { class: "stage" }, failed(error)));
@@ -118,11 +118,7 @@ export async function showClip(area, video, { signal, onchange, ongone }) {
   }
 
   async function discard() {
-    if (remove.dataset.sure !== "yes") {
-      remove.dataset.sure = "yes";
-      remove.textContent = "Delete for good?";
-      return;
-    }
+    if (!confirmed(remove, "Delete for good?")) return;
     if (await busy(remove, () => api.deleteVideo(video.id))) ongone();
   }
 }

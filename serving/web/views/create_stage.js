@@ -10,7 +10,7 @@ const POLL_MS = 1000;
 const OVER = new Set(["completed", "failed"]);
 const STEPS = ["Queued", "Filming", "Signing"];
 /** From this percentage on, the pictures and the sound are done. */
-const SIGNING_FROM = 97;
+const SIGNING_FROM = 95;
 
 /** The stage before anything is on it. */
 export function idleStage() {

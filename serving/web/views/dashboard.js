@@ -4,10 +4,10 @@
 import * as api from "../api.js";
 import { segments } from "../controls.js";
 import { barChart, funnel, lineChart } from "../charts.js";
-import { h } from "../dom.js";
+import { fill, h } from "../dom.js";
 import { count, percent, shortCount, words } from "../format.js";
 import { empty, show } from "../notices.js";
-import { go, href } from "../router.js";
+import { current, href, remember } from "../router.js";
 import { me } from "../session.js";
 import { sqlBox } from "./dashboard_sql.js";
 
@@ -28,11 +28,17 @@ const COUNTS = ["impressions", "plays", "completions", "likes", "follows", "shar
 
 export async function render(element, { route, signal }) {
   const analyst = ANALYSTS.has(me().role);
-  const asked = Object.fromEntries(route.params);
-  const days = RANGES.some(([value]) => value === asked.days) ? asked.days : DAYS;
-  const scope = analyst && asked.scope !== "mine" ? "platform" : "mine";
+  const asked = route.params.get("days");
+  let days = RANGES.some(([value]) => value === asked) ? asked : DAYS;
+  let scope = analyst && route.params.get("scope") !== "mine" ? "platform" : "mine";
+  let asking = new AbortController();
+  const lead = h("p", {});
   const body = h("div", { class: "stack", testid: "charts" });
-  const change = (what) => (event) => go(href("dashboard", [], { ...asked, [what]: event.target.value }));
+  const change = (set) => (event) => {
+    set(event.target.value);
+    remember(href("dashboard", [], { ...Object.fromEntries(current().params), days, scope }));
+    refresh();
+  };
   element.append(
     h(
       "div",
@@ -40,29 +46,36 @@ export async function render(element, { route, signal }) {
       h(
         "header",
         { class: "page__head" },
-        h(
-          "div",
-          {},
-          h("h1", {}, "Insights"),
-          h("p", {}, scope === "platform" ? "How the whole platform is doing." : "How your clips are doing."),
-        ),
+        h("div", {}, h("h1", {}, "Insights"), lead),
         h(
           "div",
           { class: "actions" },
-          analyst && segments("scope", SCOPES, scope, { testid: "scope", onchange: change("scope") }),
-          segments("days", RANGES, days, { testid: "range", onchange: change("days") }),
+          analyst &&
+            segments("scope", SCOPES, scope, {
+              testid: "scope",
+              onchange: change((value) => (scope = value)),
+            }),
+          segments("days", RANGES, days, { testid: "range", onchange: change((value) => (days = value)) }),
         ),
       ),
       body,
-      analyst && sqlBox({ signal, asked }),
+      analyst && sqlBox({ signal }),
     ),
   );
-  await show(
-    body,
-    signal,
-    () => api.summary(days, scope, signal),
-    (summary) => charts(summary, Number(days)),
-  );
+  await refresh();
+
+  async function refresh() {
+    asking.abort();
+    asking = new AbortController();
+    const latest = AbortSignal.any([signal, asking.signal]);
+    fill(lead, scope === "platform" ? "How the whole platform is doing." : "How your clips are doing.");
+    await show(
+      body,
+      latest,
+      () => api.summary(days, scope, latest),
+      (summary) => charts(summary, Number(days)),
+    );
+  }
 }
 
 function charts(summary, length) {

@@ -5,7 +5,7 @@ import { fill, h, icon } from "../dom.js";
 import { count } from "../format.js";
 import { failed, loading, notice } from "../notices.js";
 import { release } from "../media.js";
-import { href, remember } from "../router.js";
+import { current, href, remember } from "../router.js";
 
 const EXAMPLES = [
   [
@@ -26,15 +26,18 @@ const EXAMPLES = [
   ],
 ];
 
-/** The box; `asked` is what the address holds; a question in it runs at once. */
-export function sqlBox({ signal, asked }) {
+/**
+ * The box. A question that the address holds only fills it: a link must not ask in the name of
+ * whoever opens it.
+ */
+export function sqlBox({ signal }) {
   const text = h("textarea", {
     class: "input input--code",
     rows: 6,
     spellcheck: "false",
     "aria-label": "SQL",
     testid: "sql",
-    value: asked.sql ?? EXAMPLES[0][1],
+    value: current().params.get("sql") ?? EXAMPLES[0][1],
   });
   const run = h("button", { class: "button button--primary", testid: "sql-run" }, "Run");
   const result = h("div", { class: "stack", testid: "sql-result", "aria-live": "polite" });
@@ -70,7 +73,6 @@ export function sqlBox({ signal, asked }) {
     "keydown",
     (event) => event.key === "Enter" && (event.metaKey || event.ctrlKey) && form.requestSubmit(),
   );
-  if (asked.sql) ask(asked.sql);
   return form;
 
   function ask(query) {
@@ -82,7 +84,7 @@ export function sqlBox({ signal, asked }) {
     event?.preventDefault();
     const query = text.value.trim();
     if (!query) return;
-    remember(href("dashboard", [], { ...asked, sql: query }));
+    remember(href("dashboard", [], { ...Object.fromEntries(current().params), sql: query }));
     run.disabled = true;
     fill(result, loading("line"));
     try {
@@ -113,7 +115,7 @@ function table(answer) {
       h(
         "p",
         { class: "hint", testid: "sql-count" },
-        `${count(rows.length)} rows${answer.truncated ? ", cut off here" : ""}`,
+        `${rows.length === 1 ? "One row" : `${count(rows.length)} rows`}${answer.truncated ? ", cut off here" : ""}`,
       ),
       h(
         "button",
@@ -162,9 +164,14 @@ function cell(value) {
   return typeof value === "object" ? JSON.stringify(value) : value;
 }
 
+/** Text that a spreadsheet would take for a formula, as text. A number is no formula. */
+function inert(value) {
+  return typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+}
+
 function download(columns, rows) {
   const quote = (value) =>
-    `"${String(value === null || value === undefined ? "" : cell(value)).replaceAll('"', '""')}"`;
+    `"${String(value === null || value === undefined ? "" : inert(cell(value))).replaceAll('"', '""')}"`;
   const lines = [columns, ...rows.map((row) => columns.map((name) => row[name]))].map((line) =>
     line.map(quote).join(","),
   );

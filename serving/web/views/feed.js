@@ -95,7 +95,7 @@ export async function render(element, { route, signal }) {
   function add(clip) {
     if (known.has(clip.videoId)) return;
     known.add(clip.videoId);
-    const card = clipCard(clip, { signal, onless: () => step(1) });
+    const card = clipCard(clip, { signal, onless: () => step(1), onblocked: startAgain });
     cards.push(card);
     scroller.append(card.element);
     seen.observe(card.element);

@@ -1,15 +1,16 @@
 // One clip of the feed: the picture over a blurred copy of itself, what can be done with it, and
 // an honest count of how long it played.
 
-import * as api from "../api.js";
-import { fill, h, icon, setVars } from "../dom.js";
+import { h, icon, setVars } from "../dom.js";
 import { ago, hue, initial } from "../format.js";
 import { hold, release } from "../media.js";
-import { busy, empty, notice } from "../notices.js";
+import { empty, notice } from "../notices.js";
 import { record } from "../outbox.js";
-import { href } from "../router.js";
+import { href, hrefOf } from "../router.js";
 import { me } from "../session.js";
-import { provenanceSheet, reportSheet, whySheet } from "./feed_sheets.js";
+import { followButton } from "../ties.js";
+import { provenanceSheet, whySheet } from "./feed_sheets.js";
+import { reportSheet } from "./report_sheet.js";
 
 const BACKDROP_EVERY_MS = 180;
 /** A longer gap between two frames is the tab having slept, not watching. */
@@ -55,10 +56,14 @@ export function clipOf({ post, impression_id: impressionId, position, source, re
   };
 }
 
-/** A card with `enter`, `leave`, `load`, `unload`, `toggle` and `like`. */
-export function clipCard(clip, { signal, onless }) {
+/**
+ * A card with `enter`, `leave`, `load`, `unload`, `toggle` and `like`. `onless` is called when less
+ * like it is wanted, `onblocked` when its creator was blocked.
+ */
+export function clipCard(clip, { signal, onless, onblocked }) {
   let url;
   let fetching;
+  let wanted = new AbortController();
   let playing = false;
   let liked = false;
   let opened = false;
@@ -112,7 +117,7 @@ export function clipCard(clip, { signal, onless }) {
       act("share", "Share", "share", share),
       act("remix", "Remix", "remix", remix),
       act("less", "Less", "less", less, { title: "See less like this" }),
-      act("flag", "Report", "report", () => reportSheet(clip)),
+      act("flag", "Report", "report", reportIt),
       act("why", "Why", "why", () => whySheet(clip), { title: "Why am I seeing this?" }),
     ),
   );
@@ -132,40 +137,49 @@ export function clipCard(clip, { signal, onless }) {
   }
 
   async function fetchVideo() {
+    wanted = new AbortController();
+    const { signal: unloaded } = wanted;
     try {
-      url = await hold(clip.mediaPath, signal);
+      const held = await hold(clip.mediaPath, AbortSignal.any([signal, unloaded]));
+      if (unloaded.aborted) {
+        release(held);
+        return;
+      }
+      stage.querySelector(".clip__broken")?.remove();
+      url = held;
       video.src = url;
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (unloaded.aborted || error.name === "AbortError") return;
       fetching = undefined;
-      const taken = [403, 404, 410].includes(error.status);
-      const again = h(
-        "button",
-        {
-          class: "button button--quiet",
-          type: "button",
-          onclick: () => stage.querySelector(".clip__broken")?.remove() ?? enter(),
-        },
-        "Try again",
-      );
-      const text = taken ? "Its creator, or someone in it, has taken it back." : error.detail;
-      stage.append(
-        h(
-          "div",
-          { class: "clip__broken" },
-          empty({
-            glyph: taken ? "empty" : "offline",
-            title: taken ? "This clip is gone" : error.title,
-            text,
-            action: taken ? null : again,
-          }),
-        ),
-      );
+      stage.querySelector(".clip__broken")?.remove();
+      stage.append(broken(error));
     }
+  }
+
+  function broken(error) {
+    const taken = [403, 404, 410].includes(error.status);
+    const again = h("button", { class: "button button--quiet", type: "button", onclick: retry }, "Try again");
+    return h(
+      "div",
+      { class: "clip__broken", testid: "clip-broken" },
+      empty({
+        glyph: taken ? "empty" : "offline",
+        title: taken ? "This clip is gone" : error.title,
+        text: taken ? "Its creator, or someone in it, has taken it back." : error.detail,
+        action: taken ? null : again,
+      }),
+    );
+  }
+
+  function retry() {
+    stage.querySelector(".clip__broken").remove();
+    playing = false;
+    enter();
   }
 
   function unload() {
     if (!fetching) return;
+    wanted.abort();
     fetching = undefined;
     video.removeAttribute("src");
     video.load();
@@ -238,7 +252,7 @@ export function clipCard(clip, { signal, onless }) {
   }
 
   function tap(event) {
-    if (event.target.closest("button")) return;
+    if (event.target.closest("button") || !url) return;
     if (!sound.chosen) {
       acceptSound(event);
       return;
@@ -287,6 +301,11 @@ export function clipCard(clip, { signal, onless }) {
     location.hash = href("create", [], { remix: clip.videoId, prompt: clip.caption });
   }
 
+  async function reportIt() {
+    const outcome = await reportSheet([clip], { surface: "feed" });
+    if (outcome === "blocked") onblocked();
+  }
+
   function less() {
     record("not_interested", clip);
     notice("You will see less like this", "good");
@@ -305,13 +324,10 @@ function act(glyph, label, testid, onclick, more = {}) {
 
 function about(clip) {
   const mine = clip.creatorId === me().user_id;
-  const button = h("button", {
+  const follow = followButton(clip.creatorId, {
     class: "button button--small clip__follow",
-    type: "button",
-    testid: "follow",
-    onclick: toggleFollow,
+    onchange: (following) => following && record("follow", clip),
   });
-  paint();
   return h(
     "div",
     { class: "clip__about" },
@@ -319,17 +335,26 @@ function about(clip) {
       "div",
       { class: "clip__by" },
       h(
-        "span",
-        { class: "avatar", "aria-hidden": "true", vars: { "--hue": hue(clip.handle) } },
-        initial(clip.handle),
+        "a",
+        {
+          class: "clip__creator",
+          href: hrefOf(clip.handle),
+          testid: "clip-creator",
+          onclick: () => record("profile_enter", clip),
+        },
+        h(
+          "span",
+          { class: "avatar", "aria-hidden": "true", vars: { "--hue": hue(clip.handle) } },
+          initial(clip.handle),
+        ),
+        h(
+          "span",
+          { class: "clip__who" },
+          h("span", { class: "clip__handle" }, `@${clip.handle}`),
+          clip.publishedMs && h("span", { class: "clip__when" }, ago(clip.publishedMs)),
+        ),
       ),
-      h(
-        "div",
-        { class: "clip__who" },
-        h("p", { class: "clip__handle", testid: "clip-creator" }, `@${clip.handle}`),
-        clip.publishedMs && h("p", { class: "clip__when" }, ago(clip.publishedMs)),
-      ),
-      !mine && button,
+      !mine && follow,
     ),
     h("p", { class: "clip__caption", testid: "clip-caption" }, clip.caption),
     h(
@@ -343,23 +368,4 @@ function about(clip) {
       ),
     ),
   );
-
-  function paint() {
-    const following = me().following.includes(clip.creatorId);
-    fill(button, following ? "Following" : "Follow");
-    button.setAttribute("aria-pressed", String(following));
-  }
-
-  async function toggleFollow() {
-    const account = me();
-    const following = account.following.includes(clip.creatorId);
-    await busy(button, async () => {
-      await (following ? api.unfollow(clip.creatorId) : api.follow(clip.creatorId));
-      account.following = account.following.filter((creator) => creator !== clip.creatorId);
-      if (following) return;
-      account.following.push(clip.creatorId);
-      record("follow", clip);
-    });
-    paint();
-  }
 }

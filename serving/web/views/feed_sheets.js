@@ -1,11 +1,10 @@
-// The sheets over a clip: why it is here, how it was made, and what is wrong with it.
+// The sheets over a clip: why it is here, and how it was made.
 
 import * as api from "../api.js";
 import { fill, h, icon } from "../dom.js";
 import { percent, words } from "../format.js";
 import { save } from "../media.js";
-import { busy, failed, loading, notice, sheet } from "../notices.js";
-import { record } from "../outbox.js";
+import { busy, failed, loading, sheet } from "../notices.js";
 
 /** What the ranker predicted is logged among the features under this prefix. */
 const PREDICTED = "predicted_";
@@ -111,60 +110,4 @@ export function provenanceSheet(clip) {
       h("div", { class: "actions" }, download),
     ];
   });
-}
-
-const REASONS = [
-  ["likeness", "It shows someone without their consent"],
-  ["minor_safety", "A child is in danger"],
-  ["self_harm", "Self-harm"],
-  ["sexual", "Sexual content"],
-  ["violence", "Violence or threats"],
-  ["hate", "Hate"],
-  ["harassment", "Harassment"],
-  ["illegal", "Something illegal"],
-  ["misinformation", "Misinformation"],
-  ["intellectual_property", "It copies someone's work"],
-  ["spam", "Spam or deception"],
-  ["other", "Something else"],
-];
-
-/** Files a report, which a moderator answers. */
-export async function reportSheet(clip) {
-  const sent = await sheet("Report this clip", "report-sheet", (close) => {
-    const details = h("textarea", {
-      class: "input",
-      name: "details",
-      maxlength: 2000,
-      placeholder: "What should a moderator know? (optional)",
-      "aria-label": "Details",
-    });
-    const submit = h("button", { class: "button button--primary", testid: "report-send" }, "Send report");
-    const file = async (event) => {
-      event.preventDefault();
-      const reason = new FormData(event.target).get("reason");
-      const worked = await busy(submit, () => api.report(clip.videoId, reason, details.value));
-      if (worked) close(true);
-    };
-    return h(
-      "form",
-      { class: "stack", onsubmit: file },
-      h(
-        "fieldset",
-        { class: "choices" },
-        REASONS.map(([value, text]) =>
-          h(
-            "label",
-            { class: "choice" },
-            h("input", { type: "radio", name: "reason", value, required: true }),
-            h("span", {}, text),
-          ),
-        ),
-      ),
-      details,
-      h("div", { class: "actions actions--end" }, submit),
-    );
-  });
-  if (!sent) return;
-  record("report", clip);
-  notice("Thank you. A moderator will look at it and tell you.", "good");
 }

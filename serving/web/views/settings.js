@@ -12,7 +12,7 @@ const SECTIONS = { privacy, guardian, messages, account };
 const NAMES = { privacy: "Privacy", guardian: "Guardian", messages: "Messages", account: "Account" };
 
 export async function render(element, { route, signal }) {
-  const name = route.path[0] in SECTIONS ? route.path[0] : "privacy";
+  const name = Object.hasOwn(SECTIONS, route.path[0] ?? "") ? route.path[0] : "privacy";
   const body = h("div", { class: "stack", testid: `settings-${name}` });
   element.append(
     h(

@@ -2,44 +2,44 @@
 // this browser signs in with.
 
 import * as api from "../api.js";
+import { tokenField } from "../controls.js";
 import { h } from "../dom.js";
 import { words } from "../format.js";
 import { busy, notice } from "../notices.js";
-import { flush, forget } from "../outbox.js";
-import { go } from "../router.js";
-import { keepToken, me, setMe, signOut } from "../session.js";
+import { drain } from "../outbox.js";
+import { paintRail } from "../rail.js";
+import { go, hrefOf } from "../router.js";
+import { setMe, signIn, signOut } from "../session.js";
 
 export const load = async ({ signal }) => api.getMe(signal);
 
 export function view(account, { refresh }) {
   const save = h("button", { class: "button button--primary", testid: "save-profile" }, "Save");
-  const token = h("input", {
-    class: "input input--code",
-    id: "token",
-    type: "password",
-    autocomplete: "off",
-    required: true,
-    placeholder: "kn_…",
-  });
+  const token = tokenField();
+  const out = h(
+    "button",
+    { class: "button button--bad", type: "button", testid: "sign-out", onclick: leave },
+    "Sign out",
+  );
   const submit = async (event) => {
     event.preventDefault();
     const data = new FormData(event.target);
     const profile = {
       handle: data.get("handle").trim(),
       display_name: data.get("display_name").trim(),
+      bio: data.get("bio").trim(),
       place: data.get("place").trim(),
     };
     if (!account.birth_year && data.get("birth_year")) profile.birth_year = Number(data.get("birth_year"));
     const worked = await busy(save, async () => setMe(await api.putMe(profile)));
     if (!worked) return;
-    document.querySelector(".rail__who").textContent = `@${me().handle}`;
+    paintRail();
     notice("Saved", "good");
     refresh();
   };
   const change = (event) => {
     event.preventDefault();
-    keepToken(token.value);
-    setMe(null);
+    signIn(token.value);
     go("#/feed");
   };
   return [
@@ -72,7 +72,25 @@ export function view(account, { refresh }) {
           placeholder: "Can be given once",
         }),
       ),
-      h("div", { class: "actions" }, save),
+      h(
+        "div",
+        { class: "field" },
+        h("label", { class: "field__label", for: "bio" }, "About you"),
+        h("textarea", {
+          class: "input",
+          id: "bio",
+          name: "bio",
+          maxlength: 300,
+          rows: 2,
+          value: account.bio,
+        }),
+      ),
+      h(
+        "div",
+        { class: "actions" },
+        save,
+        h("a", { class: "button button--quiet", href: hrefOf(account.handle) }, "See your page"),
+      ),
     ),
     h(
       "section",
@@ -97,25 +115,18 @@ export function view(account, { refresh }) {
           h("label", { class: "field__label", for: "token" }, "Sign in with another token"),
           token,
         ),
-        h(
-          "div",
-          { class: "actions" },
-          h("button", { class: "button button--quiet" }, "Switch"),
-          h(
-            "button",
-            { class: "button button--bad", type: "button", testid: "sign-out", onclick: leave },
-            "Sign out",
-          ),
-        ),
+        h("div", { class: "actions" }, h("button", { class: "button button--quiet" }, "Switch"), out),
       ),
     ),
   ];
 
   async function leave() {
-    await flush();
-    signOut();
-    forget();
-    go("#/feed");
+    await busy(out, async () => {
+      const left = await drain();
+      signOut();
+      go("#/feed");
+      if (left) notice("Not all you did reached the server: it waits in this browser until you are back.");
+    });
   }
 }
 

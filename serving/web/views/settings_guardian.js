@@ -4,9 +4,10 @@ import * as api from "../api.js";
 import { person, segments } from "../controls.js";
 import { fill, h } from "../dom.js";
 import { dateTime } from "../format.js";
-import { busy, complain, notice } from "../notices.js";
+import { busy, complain, confirmed, notice } from "../notices.js";
+import { hrefOf } from "../router.js";
 import { me } from "../session.js";
-import { MINUTES } from "./settings_privacy.js";
+import { limitChoices } from "./settings_privacy.js";
 
 const WHO = [
   ["nobody", "Nobody"],
@@ -29,7 +30,7 @@ export function view({ links, handles }, { refresh }) {
   const mine = me().user_id;
   const teens = links.filter((link) => link.guardian_id === mine && link.state === "active");
   const guardians = links.filter((link) => link.teen_id === mine && link.state === "active");
-  const name = (id) => `@${handles.get(id) ?? id}`;
+  const someone = (id, text) => person(`@${handles.get(id)}`, text, hrefOf(handles.get(id)));
   return [
     guardians.map((link) => guardianCard(link)),
     teens.map((link) => teenCard(link)),
@@ -38,37 +39,46 @@ export function view({ links, handles }, { refresh }) {
   ];
 
   function guardianCard(link) {
-    const leave = endButton(link, "Unlink");
+    const leave = endButton(link, "Unlink", "Unlink them?");
     return h(
       "section",
       { class: "card", testid: "guardian" },
       h(
         "div",
         { class: "card__head" },
-        person(name(link.guardian_id), "Your guardian. Their limits hold on every device."),
+        someone(link.guardian_id, "Your guardian. Their limits hold on every device."),
         leave,
       ),
-      h("p", { class: "hint" }, "If you unlink, they are told and the teen defaults apply."),
+      h(
+        "p",
+        { class: "hint" },
+        "If you unlink, they are told, the teen defaults apply, and your cameos rest until a guardian is linked again.",
+      ),
     );
   }
 
   function teenCard(link) {
-    let limits = pick(link);
+    let { limits } = link;
+    let saving = Promise.resolve();
     return h(
       "section",
       { class: "card", testid: "teen" },
       h(
         "div",
         { class: "card__head" },
-        person(name(link.teen_id), "You are their guardian."),
-        endButton(link, "End"),
+        someone(link.teen_id, "You are their guardian."),
+        endButton(link, "End", "End it?"),
       ),
       h(
         "div",
         {},
-        toggle("personalisation", "Personalised feed", "May the feed use what they watched and liked?"),
-        toggle("location", "Place", "May the feed use the place in their account?"),
-        toggle("conversation_history", "What they asked for", "May their earlier prompts be used?"),
+        toggle(
+          "personalisation",
+          "Personalised feed",
+          "The feed may use what they watched, liked and followed.",
+        ),
+        toggle("location", "Place", "The feed may use the place in their account."),
+        toggle("conversation_history", "Conversations", "The feed may use whom they exchange messages with."),
       ),
       h(
         "div",
@@ -82,10 +92,20 @@ export function view({ links, handles }, { refresh }) {
         "div",
         { class: "field" },
         h("p", { class: "field__label" }, "Most feed a day"),
-        segments(`minutes-${link.link_id}`, MINUTES, String(limits.daily_scroll_minutes), {
-          testid: "teen-minutes",
-          onchange: (event) => change({ daily_scroll_minutes: Number(event.target.value) }),
-        }),
+        segments(
+          `minutes-${link.link_id}`,
+          limitChoices(limits.daily_scroll_minutes),
+          String(limits.daily_scroll_minutes),
+          {
+            testid: "teen-minutes",
+            onchange: (event) => change({ daily_scroll_minutes: Number(event.target.value) }),
+          },
+        ),
+      ),
+      h(
+        "p",
+        { class: "hint" },
+        "They can unlink at any time. You are told then, and the teen defaults apply to them.",
       ),
     );
 
@@ -106,9 +126,15 @@ export function view({ links, handles }, { refresh }) {
       );
     }
 
-    async function change(what) {
+    function change(what) {
+      limits = { ...limits, ...what };
+      // What is left out is not limited: each change says every limit, after the one before it.
+      saving = saving.then(save);
+    }
+
+    async function save() {
       try {
-        limits = pick(await api.setLimits(link.link_id, { ...limits, ...what }));
+        await api.setLimits(link.link_id, limits);
         notice("Saved. It holds from now on.", "good");
       } catch (error) {
         complain(error);
@@ -117,7 +143,7 @@ export function view({ links, handles }, { refresh }) {
     }
   }
 
-  function endButton(link, text) {
+  function endButton(link, text, question) {
     const button = h(
       "button",
       { class: "button button--bad button--small", type: "button", testid: "end-link", onclick: end },
@@ -126,7 +152,7 @@ export function view({ links, handles }, { refresh }) {
     return button;
 
     async function end() {
-      if (await busy(button, () => api.endLink(link.link_id))) refresh();
+      if (confirmed(button, question) && (await busy(button, () => api.endLink(link.link_id)))) refresh();
     }
   }
 
@@ -186,17 +212,4 @@ export function view({ links, handles }, { refresh }) {
       h("div", { class: "actions" }, accept),
     );
   }
-}
-
-const LIMITS = [
-  "personalisation",
-  "location",
-  "conversation_history",
-  "sensitive",
-  "messages_from",
-  "daily_scroll_minutes",
-];
-
-function pick(link) {
-  return Object.fromEntries(LIMITS.map((key) => [key, link[key]]));
 }

@@ -4,14 +4,15 @@
 import * as api from "../api.js";
 import { person } from "../controls.js";
 import { h } from "../dom.js";
-import { ago } from "../format.js";
-import { busy, empty, notice } from "../notices.js";
-import { go, href } from "../router.js";
+import { ago, count } from "../format.js";
+import { busy, empty } from "../notices.js";
+import { go, href, hrefOf } from "../router.js";
 import { me } from "../session.js";
+import { blockSheet } from "../ties.js";
 
 export async function load({ route, signal }) {
   const name = route.params.get("with");
-  if (!name) return { list: await api.conversations(signal), news: await api.notifications(signal) };
+  if (!name) return api.conversations(signal);
   const other = await api.getPerson(name, signal);
   return { other, messages: await api.conversation(other.user_id, signal) };
 }
@@ -20,7 +21,7 @@ export function view(value, context) {
   return value.other ? thread(value, context) : overview(value);
 }
 
-function overview({ list, news }) {
+function overview({ conversations }) {
   const who = h("input", {
     class: "input",
     id: "who",
@@ -33,7 +34,6 @@ function overview({ list, news }) {
     const name = who.value.trim();
     go(href("settings", ["messages"], { with: name.startsWith("@") ? name : `@${name}` }));
   };
-  const talks = list.conversations;
   return [
     h(
       "form",
@@ -45,23 +45,10 @@ function overview({ list, news }) {
       "section",
       { class: "card" },
       h("h2", {}, "Conversations"),
-      talks.length
-        ? h("ul", { class: "list" }, talks.map(talkRow))
+      conversations.length
+        ? h("ul", { class: "list" }, conversations.map(talkRow))
         : empty({ title: "No messages", text: "Who may write to you is up to you, under Privacy." }),
     ),
-    news.length > 0 &&
-      h(
-        "section",
-        { class: "card" },
-        h("h2", {}, "News"),
-        h(
-          "ul",
-          { class: "list", testid: "news" },
-          news.map((item) =>
-            h("li", {}, h("span", {}, item.text), h("span", { class: "hint" }, ago(item.created_ms))),
-          ),
-        ),
-      ),
   ];
 }
 
@@ -69,10 +56,11 @@ function talkRow(talk) {
   return h(
     "li",
     {},
-    person(`@${talk.with_handle}`, talk.unread ? `${talk.last_text} · ${talk.unread} new` : talk.last_text),
+    person(`@${talk.with_handle}`, talk.last_text, hrefOf(talk.with_handle)),
     h(
       "div",
       { class: "actions" },
+      talk.unread > 0 && h("span", { class: "badge badge--cool" }, `${count(talk.unread)} new`),
       h("span", { class: "hint" }, ago(talk.last_sent_ms)),
       h(
         "a",
@@ -127,7 +115,7 @@ function thread({ other, messages }, { refresh }) {
     h(
       "div",
       { class: "card__head" },
-      person(`@${other.handle}`, other.display_name || "Conversation"),
+      person(`@${other.handle}`, other.display_name || "Conversation", hrefOf(other.handle)),
       h(
         "div",
         { class: "actions" },
@@ -145,8 +133,6 @@ function thread({ other, messages }, { refresh }) {
   );
 
   async function stop() {
-    if (!(await busy(block, () => api.block(other.user_id)))) return;
-    notice(`@${other.handle} is blocked`, "good");
-    go(href("settings", ["messages"]));
+    if (await blockSheet({ userId: other.user_id, handle: other.handle })) go(href("settings", ["messages"]));
   }
 }

@@ -1,10 +1,13 @@
-// What the feed may use, who may write, and how long a day of feed is. The server decides what
-// is in force; what a guardian or the teen defaults hold is shown as held.
+// What the feed may use, who may write, how long a day of feed is, and who is blocked. The server
+// decides what is in force; what a guardian or the teen defaults hold is shown as held.
 
 import * as api from "../api.js";
-import { segments } from "../controls.js";
+import { person, segments } from "../controls.js";
 import { h } from "../dom.js";
+import { count } from "../format.js";
 import { complain, notice } from "../notices.js";
+import { hrefOf } from "../router.js";
+import { unblockButton } from "../ties.js";
 
 const SWITCHES = [
   [
@@ -13,16 +16,15 @@ const SWITCHES = [
     "The feed may use what you watched, liked and followed. Off: it is the same for everyone.",
   ],
   ["location", "Place", "The feed may use the place in your account to find what is popular nearby."],
-  ["conversation_history", "What you asked for", "The feed and the create box may use your earlier prompts."],
-  ["sensitive", "Sensitive clips", "Clips that a moderator marked as sensitive may be shown."],
+  ["conversation_history", "Conversations", "The feed may use whom you exchange messages with."],
 ];
 const WHO = [
   ["nobody", "Nobody"],
   ["followed", "People I follow"],
   ["everyone", "Everyone"],
 ];
-export const NO_LIMIT = 1440;
-export const MINUTES = [
+const NO_LIMIT = 1440;
+const MINUTES = [
   ["15", "15 min"],
   ["30", "30 min"],
   ["60", "1 hour"],
@@ -30,13 +32,28 @@ export const MINUTES = [
   [String(NO_LIMIT), "No limit"],
 ];
 
-export const load = ({ signal }) => api.getSwitches(signal);
+/** Blocked people named on the page; when one is unblocked, the next is named. */
+const MOST_NAMED = 50;
 
-export function view({ switches, version }, { refresh }) {
+/** The choices for a day of feed, in which `minutes` is one whatever it is. */
+export function limitChoices(minutes) {
+  if (MINUTES.some(([value]) => Number(value) === minutes)) return MINUTES;
+  return [...MINUTES, [String(minutes), `${minutes} min`]].sort(([one], [other]) => one - other);
+}
+
+export async function load({ signal }) {
+  const [switches, account] = await Promise.all([api.getSwitches(signal), api.getMe(signal)]);
+  const blocked = await Promise.all(
+    account.blocked
+      .slice(0, MOST_NAMED)
+      .map((userId) => api.getPerson(userId, signal).catch(() => ({ user_id: userId, handle: userId }))),
+  );
+  return { ...switches, blocked, unnamed: account.blocked.length - blocked.length };
+}
+
+export function view({ switches, version, blocked, unnamed }, { refresh }) {
   const held = new Set(switches.locked);
-  const limits = MINUTES.some(([value]) => Number(value) === switches.daily_scroll_minutes)
-    ? MINUTES
-    : [[String(switches.daily_scroll_minutes), `${switches.daily_scroll_minutes} min`], ...MINUTES];
+  let saving = Promise.resolve();
   return [
     h(
       "section",
@@ -67,13 +84,36 @@ export function view({ switches, version }, { refresh }) {
         { class: "card__lead" },
         "The server counts, on every device. After that the feed opens again at midnight UTC.",
       ),
-      segments("daily_scroll_minutes", limits, String(switches.daily_scroll_minutes), {
-        testid: "daily-minutes",
-        onchange: (event) => change({ daily_scroll_minutes: Number(event.target.value) }),
-      }),
+      segments(
+        "daily_scroll_minutes",
+        limitChoices(switches.daily_scroll_minutes),
+        String(switches.daily_scroll_minutes),
+        {
+          testid: "daily-minutes",
+          onchange: (event) => change({ daily_scroll_minutes: Number(event.target.value) }),
+        },
+      ),
       held.has("daily_scroll_minutes") && heldNote(),
     ),
+    h(
+      "section",
+      { class: "card", testid: "blocked" },
+      h("h2", {}, "Blocked people"),
+      blocked.length
+        ? h("ul", { class: "list" }, blocked.map(blockedRow))
+        : h("p", { class: "card__lead" }, "Nobody. Block someone on their page, or where you report a clip."),
+      unnamed > 0 && h("p", { class: "hint" }, `And ${count(unnamed)} more.`),
+    ),
   ];
+
+  function blockedRow({ user_id: userId, handle, display_name: name }) {
+    return h(
+      "li",
+      {},
+      person(`@${handle}`, name, hrefOf(handle)),
+      unblockButton({ userId, handle }, refresh),
+    );
+  }
 
   function toggle(name, title, text) {
     const box = h("input", {
@@ -93,7 +133,12 @@ export function view({ switches, version }, { refresh }) {
     );
   }
 
-  async function change(what) {
+  function change(what) {
+    // A change names the version that the one before it made.
+    saving = saving.then(() => save(what));
+  }
+
+  async function save(what) {
     try {
       ({ switches, version } = await api.putSwitches(what, version));
       notice("Saved", "good");

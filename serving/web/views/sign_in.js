@@ -1,26 +1,17 @@
 // Signing in: paste the token that an administrator or an app made for you.
 
+import { tokenField } from "../controls.js";
 import { h, svg } from "../dom.js";
 import { go } from "../router.js";
-import { keepToken } from "../session.js";
+import { signIn } from "../session.js";
 
 export function render(element) {
   const refused = sessionStorage.getItem("kinora.refused");
   sessionStorage.removeItem("kinora.refused");
-  const field = h("input", {
-    class: "input input--code",
-    id: "token",
-    name: "token",
-    type: "password",
-    autocomplete: "off",
-    spellcheck: "false",
-    placeholder: "kn_…",
-    required: true,
-    testid: "token-input",
-  });
-  const signIn = (event) => {
+  const field = tokenField({ testid: "token-input" });
+  const submit = (event) => {
     event.preventDefault();
-    keepToken(field.value);
+    signIn(field.value);
     go("#/feed");
   };
   element.append(
@@ -29,7 +20,7 @@ export function render(element) {
       { class: "door", testid: "sign-in" },
       h(
         "form",
-        { class: "door__card", onsubmit: signIn },
+        { class: "door__card", onsubmit: submit },
         h(
           "p",
           { class: "door__brand" },
