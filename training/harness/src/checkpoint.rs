@@ -36,8 +36,8 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Opens `directory`, making it where it is missing, and clears what a killed run left half
-    /// written.
+    /// Opens `directory`, making it where it is missing, clears what a killed run left half written
+    /// and puts back what it was replacing.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, CheckpointError> {
         let directory = directory.into();
         fs::create_dir_all(&directory).map_err(FileError::at("create", &directory))?;
@@ -45,6 +45,8 @@ impl Checkpoints {
             if publish::is_scratch(&name) {
                 let path = directory.join(name);
                 fs::remove_dir_all(&path).map_err(FileError::at("remove", &path))?;
+            } else if let Some(replaced) = publish::set_aside(&name) {
+                publish::recover(&directory.join(replaced))?;
             }
         }
         Ok(Self { directory, keep: DEFAULT_KEEP })
@@ -169,6 +171,17 @@ mod tests {
         let reopened = Checkpoints::open(root.path()).unwrap();
         assert_eq!(reopened.latest().unwrap().unwrap().0, 5);
         assert!(!torn.exists());
+    }
+
+    #[test]
+    fn a_checkpoint_that_was_being_replaced_is_put_back() {
+        let root = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(root.path()).unwrap();
+        save(&checkpoints, 5);
+        fs::rename(root.path().join("step-00000005"), root.path().join(".old-step-00000005")).unwrap();
+        let reopened = Checkpoints::open(root.path()).unwrap();
+        let (_, path) = reopened.latest().unwrap().unwrap();
+        assert_eq!(read_state::<u64>(&path.join("state.json")).unwrap(), 5);
     }
 
     #[test]

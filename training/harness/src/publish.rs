@@ -1,7 +1,8 @@
 //! Files and directories that are there whole or not at all: bytes enter, a durable name leaves.
 //!
 //! INVARIANT: a name is only ever given to content that has been flushed to the disk, so a crash
-//! or a full disk leaves the previous content, never half of the new.
+//! or a full disk leaves the previous content, never half of the new. Replacing a directory takes
+//! two renames: between them the previous one lies aside, and [`recover`] puts it back.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
+
+/// Marks a directory that is being replaced.
+const ASIDE: &str = ".old-";
 
 /// A file or directory that could not be read or written.
 #[derive(Debug, Error)]
@@ -48,6 +52,7 @@ pub fn write_directory<E: From<FileError>>(
     write: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     fs::create_dir_all(parent(path)).map_err(FileError::at("create", parent(path)))?;
+    recover(path)?;
     let scratch = scratch_beside(path);
     fs::create_dir(&scratch).map_err(FileError::at("create", &scratch))?;
     let published = write(&scratch).and_then(|()| publish(&scratch, path).map_err(E::from));
@@ -57,19 +62,64 @@ pub fn write_directory<E: From<FileError>>(
     published
 }
 
+/// Puts back a directory that a crash left aside while it was being replaced. To be called before
+/// `path` is read.
+pub fn recover(path: &Path) -> Result<(), FileError> {
+    let aside = aside_of(path);
+    if path.exists() || !aside.exists() {
+        return Ok(());
+    }
+    fs::rename(&aside, path)
+        .and_then(|()| sync_directory(parent(path)))
+        .map_err(FileError::at("recover", path))
+}
+
 fn publish(scratch: &Path, path: &Path) -> Result<(), FileError> {
     sync_tree(scratch).map_err(FileError::at("flush", scratch))?;
-    // A directory cannot be renamed over a full one: the old one steps aside first.
-    let replaced = path.exists().then(|| scratch_beside(path));
-    if let Some(aside) = &replaced {
-        fs::rename(path, aside).map_err(FileError::at("replace", path))?;
+    replace(scratch, path)
+}
+
+fn replace(scratch: &Path, path: &Path) -> Result<(), FileError> {
+    let aside = aside_of(path);
+    // Left by a crash after the replacement was complete.
+    remove_directory(&aside).map_err(FileError::at("remove", &aside))?;
+    let replaces = path.exists();
+    if replaces {
+        // A directory cannot be renamed over a full one: the old one steps aside first.
+        fs::rename(path, &aside).map_err(FileError::at("replace", path))?;
     }
-    fs::rename(scratch, path).map_err(FileError::at("write", path))?;
-    sync_directory(parent(path)).map_err(FileError::at("flush", path))?;
-    if let Some(aside) = &replaced {
-        fs::remove_dir_all(aside).map_err(FileError::at("remove", aside))?;
+    // Putting back may fail too; the error that matters is the one being returned.
+    let put_back = |_: &io::Error| {
+        if replaces {
+            let _ = fs::rename(&aside, path);
+        }
+    };
+    fs::rename(scratch, path).inspect_err(put_back).map_err(FileError::at("write", path))?;
+    sync_directory(parent(path))
+        .inspect_err(|error| {
+            let _ = fs::rename(path, scratch);
+            put_back(error);
+        })
+        .map_err(FileError::at("flush", path))?;
+    remove_directory(&aside).map_err(FileError::at("remove", &aside))
+}
+
+fn remove_directory(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// Where `path` lies while it is being replaced: a name that the next process can find.
+fn aside_of(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    parent(path).join(format!("{ASIDE}{name}"))
+}
+
+/// The name that lies aside as `name`.
+pub(crate) fn set_aside(name: &str) -> Option<&str> {
+    name.strip_prefix(ASIDE)
 }
 
 /// Whether `name` is one of this module's scratch names, left behind by a crash.
@@ -136,6 +186,57 @@ mod tests {
             write_file(&dir.join("missing/b"), b"new")
         });
         assert!(failed.unwrap_err().to_string().contains("missing/b"));
+        assert_eq!(fs::read(path.join("a")).unwrap(), b"old");
+        assert_eq!(names(root.path()), ["model"]);
+    }
+
+    #[test]
+    fn a_crash_at_any_point_of_a_replacement_leaves_the_old_or_the_new() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("model");
+        let fill = |name: &str, content: &str| {
+            fs::create_dir(root.path().join(name)).unwrap();
+            fs::write(root.path().join(name).join("a"), content).unwrap();
+        };
+        let fails = |path: &Path| write_directory(path, |dir| write_file(&dir.join("missing/b"), b"next"));
+        let (old, new) = (Some("old"), Some("new"));
+        // What lies at the name, aside and in the scratch directory; what is read after it.
+        let states = [
+            (None, None, new, None),
+            (old, None, new, old),
+            (None, old, new, old),
+            (new, old, None, new),
+            (new, None, None, new),
+        ];
+        // A reader recovers, and so does a writer that then fails.
+        for (reads, (current, aside, scratch, found)) in
+            [true, false].into_iter().flat_map(|reads| states.map(|state| (reads, state)))
+        {
+            for (name, content) in [("model", current), (".old-model", aside), (".tmp-1-1-model", scratch)] {
+                if let Some(content) = content {
+                    fill(name, content);
+                }
+            }
+            let recovered: Result<(), FileError> = if reads { recover(&path) } else { fails(&path) };
+            assert_eq!(recovered.is_ok(), reads);
+            assert_eq!(fs::read_to_string(path.join("a")).ok().as_deref(), found);
+            write_directory(&path, |dir| write_file(&dir.join("a"), b"next")).unwrap();
+            assert_eq!(fs::read(path.join("a")).unwrap(), b"next");
+            let left: Vec<String> = names(root.path()).into_iter().filter(|name| !is_scratch(name)).collect();
+            assert_eq!(left, ["model"]);
+            for name in names(root.path()) {
+                fs::remove_dir_all(root.path().join(name)).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_replacement_that_cannot_take_the_name_puts_the_old_one_back() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("model");
+        write_directory(&path, |dir| write_file(&dir.join("a"), b"old")).unwrap();
+        let missing = root.path().join("missing");
+        assert!(replace(&missing, &path).unwrap_err().to_string().contains("model"));
         assert_eq!(fs::read(path.join("a")).unwrap(), b"old");
         assert_eq!(names(root.path()), ["model"]);
     }
