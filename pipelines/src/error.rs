@@ -35,10 +35,10 @@ pub enum PipelineError {
     MissingColumn { path: PathBuf, column: String },
     #[error("column `{column}` of `{}` is {found}, expected {expected}", path.display())]
     ColumnType { path: PathBuf, column: String, found: String, expected: String },
+    #[error("column `{column}` of `{}` has a value that does not fit {expected}", path.display())]
+    ColumnValue { path: PathBuf, column: String, expected: String, source: arrow::error::ArrowError },
     #[error("`{}` has none of {expected}", path.display())]
     NothingToImport { path: PathBuf, expected: &'static str },
-    #[error("line {line} of `{}` is not `user item`", path.display())]
-    UserItemLine { path: PathBuf, line: u64 },
     #[error("cannot lay out rows for the lake")]
     Arrow(#[source] arrow::error::ArrowError),
     #[error("cannot read the lake")]

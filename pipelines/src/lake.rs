@@ -1,10 +1,11 @@
 //! The lake: one Delta table for each [`Table`], on the local disk.
 //!
 //! Batches enter in the table's own schema and become visible all at once, at commit.
-//! INVARIANT: when an append returns, its files and its commit are on stable storage. The local
-//! object store does not fsync, so this does, files before the commit that names them.
+//! INVARIANT: when an append returns, its files and its commit are on stable storage: every table
+//! reads and writes through a store that syncs.
 
 mod merge;
+mod store;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -24,8 +25,11 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::durable::create_directory;
 use crate::error::{PipelineError, Result};
+use crate::ingest::StoredIds;
 use crate::query::{LakeRuntime, new_session};
+use store::SyncedStore;
 
 /// Handle to the lake; cheap to clone, shared between tasks.
 #[derive(Clone, Debug)]
@@ -36,9 +40,10 @@ pub struct Lake {
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
+    store: SyncedStore,
     tables: Mutex<HashMap<Table, DeltaTable>>,
     /// Held by whoever checks what is stored before appending; see [`Lake::lock_for_ingest`].
-    ingest: Mutex<()>,
+    ingest: Mutex<StoredIds>,
     runtime: LakeRuntime,
 }
 
@@ -56,14 +61,15 @@ impl Lake {
     #[expect(clippy::unused_async, reason = "an object store's lake will have to ask it")]
     pub async fn open(root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref();
-        fs::create_dir_all(root).map_err(PipelineError::io("create", root))?;
+        create_directory(root).map_err(PipelineError::io("create", root))?;
         let root = fs::canonicalize(root).map_err(PipelineError::io("open", root))?;
         if root.to_str().is_none() {
             return Err(PipelineError::LakePath { path: root });
         }
         let runtime = LakeRuntime::new()?;
+        let store = SyncedStore::new(&root);
         let (tables, ingest) = (Mutex::default(), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { root, tables, ingest, runtime }) })
+        Ok(Self { inner: Arc::new(Inner { root, store, tables, ingest, runtime }) })
     }
 
     /// Directory of the lake.
@@ -74,13 +80,6 @@ impl Lake {
     /// Directory of one table.
     pub fn table_path(&self, table: Table) -> PathBuf {
         self.inner.root.join(table.name())
-    }
-
-    /// Appends a batch of the table's schema; returns the table's new version.
-    pub async fn append(&self, table: Table, batch: RecordBatch) -> Result<u64> {
-        let mut append = self.begin(table).await?;
-        append.write(batch).await?;
-        append.commit().await
     }
 
     /// Appends a batch once: the commit carries `(app_id, version)`, and a second call with the
@@ -121,18 +120,31 @@ impl Lake {
         Ok(versions)
     }
 
-    /// The last transaction version that `app_id` committed to a table.
-    pub async fn transaction_version(&self, table: Table, app_id: &str) -> Result<Option<i64>> {
+    /// The last version that `app_id` committed to a table.
+    pub async fn last_transaction(&self, table: Table, app_id: &str) -> Result<Option<i64>> {
         let tables = self.current(table).await?;
         transaction_version(&tables[&table], app_id)
             .await
             .map_err(PipelineError::delta("read", self.table_path(table)))
     }
 
+    /// Whether `app_id` committed `version`, or a later one, to a table. Then that is on stable
+    /// storage: a commit can be seen before the process that made it had synced its name.
+    pub(crate) async fn has_committed(&self, table: Table, app_id: &str, version: i64) -> Result<bool> {
+        let path = self.table_path(table);
+        let last = self.last_transaction(table, app_id).await?;
+        let committed = last.is_some_and(|last| last >= version);
+        if committed {
+            let synced = self.inner.store.sync_directory(path.join("_delta_log")).await;
+            synced.map_err(|error| PipelineError::delta("sync", &path)(error.into()))?;
+        }
+        Ok(committed)
+    }
+
     /// A session over the latest version of every table, with the analysts' views. All sessions of
     /// a lake share one memory budget.
     pub async fn session(&self) -> Result<SessionContext> {
-        let context = new_session(&self.inner.runtime);
+        let context = new_session(&self.inner.runtime)?;
         for table in Table::ALL {
             let path = self.table_path(table);
             let tables = self.current(table).await?;
@@ -149,7 +161,7 @@ impl Lake {
     /// Held across "what is stored already?" and the append that depends on the answer, by tasks of
     /// this process through a mutex and by other processes through a lock on a file.
     pub(crate) async fn lock_for_ingest(&self) -> Result<IngestLock<'_>> {
-        let guard = self.inner.ingest.lock().await;
+        let stored = self.inner.ingest.lock().await;
         let path = self.inner.root.join("ingest.lock");
         let file = tokio::task::spawn_blocking(move || {
             let file = File::create(&path).map_err(PipelineError::io("write", &path))?;
@@ -158,7 +170,7 @@ impl Lake {
         })
         .await
         .map_err(PipelineError::Stopped)??;
-        Ok(IngestLock { _file: file, _guard: guard })
+        Ok(IngestLock { _file: file, stored })
     }
 
     /// The tables, with `table` opened (or created) but possibly not at its latest version.
@@ -167,7 +179,9 @@ impl Lake {
         if let Entry::Vacant(place) = tables.entry(table) {
             let path = self.table_path(table);
             fs::create_dir_all(&path).map_err(PipelineError::io("create", &path))?;
-            place.insert(open_or_create(table, &path).await.map_err(PipelineError::delta("open", &path))?);
+            let store = Arc::new(self.inner.store.clone());
+            let opened = open_or_create(table, &path, store).await;
+            place.insert(opened.map_err(PipelineError::delta("open", &path))?);
         }
         Ok(tables)
     }
@@ -186,7 +200,8 @@ impl Lake {
 #[derive(Debug)]
 pub(crate) struct IngestLock<'a> {
     _file: File,
-    _guard: MutexGuard<'a, ()>,
+    /// What the last ingest of this process left to know.
+    pub(crate) stored: MutexGuard<'a, StoredIds>,
 }
 
 /// An append in progress. Dropping it leaves the table as it was.
@@ -220,8 +235,7 @@ impl Append {
 
     /// Makes the rows visible unless `app_id` committed `version` or a later one before.
     pub async fn commit_once(self, app_id: &str, version: i64) -> Result<Committed> {
-        let before = self.lake.transaction_version(self.table, app_id).await?;
-        if before.is_some_and(|before| before >= version) {
+        if self.lake.has_committed(self.table, app_id, version).await? {
             return Ok(Committed::Before);
         }
         let transaction = Transaction::new(app_id, version);
@@ -233,10 +247,6 @@ impl Append {
         let path = self.lake.table_path(self.table);
         let failed = |error| PipelineError::delta("write", &path)(error);
         let adds = self.writer.flush().await.map_err(failed)?;
-        for add in &adds {
-            sync_file_and_directory(&path.join(&add.path))?;
-        }
-        sync(&path)?;
 
         let mut tables = self.lake.current(self.table).await?;
         let Some(table) = tables.get_mut(&self.table) else {
@@ -255,15 +265,18 @@ impl Append {
             .await
             .map_err(failed)?
             .version();
-        sync_commit(&path, version)?;
         table.update_state().await.map_err(failed)?;
         Ok(version)
     }
 }
 
-async fn open_or_create(table: Table, path: &Path) -> Result<DeltaTable, DeltaTableError> {
+async fn open_or_create(
+    table: Table,
+    path: &Path,
+    store: Arc<SyncedStore>,
+) -> Result<DeltaTable, DeltaTableError> {
     let url = ensure_table_uri(path.to_string_lossy())?;
-    let mut opened = DeltaTableBuilder::from_url(url)?.build()?;
+    let mut opened = DeltaTableBuilder::from_url(url.clone())?.with_storage_backend(store, url).build()?;
     match opened.load().await {
         Ok(()) => Ok(opened),
         Err(DeltaTableError::NotATable(_)) => {
@@ -287,29 +300,6 @@ async fn transaction_version(table: &DeltaTable, app_id: &str) -> Result<Option<
 
 fn writer_properties() -> WriterProperties {
     WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build()
-}
-
-fn sync(path: &Path) -> Result<()> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(PipelineError::io("sync", path))
-}
-
-fn sync_file_and_directory(path: &Path) -> Result<()> {
-    sync(path)?;
-    path.parent().map_or(Ok(()), sync)
-}
-
-/// Syncs the commit and, every so many commits, the checkpoint written with it.
-fn sync_commit(table: &Path, version: u64) -> Result<()> {
-    let log = table.join("_delta_log");
-    let prefix = format!("{version:020}.");
-    for entry in fs::read_dir(&log).map_err(PipelineError::io("read", &log))? {
-        let entry = entry.map_err(PipelineError::io("read", &log))?;
-        let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(prefix.as_bytes()) || name == "_last_checkpoint" {
-            sync(&entry.path())?;
-        }
-    }
-    sync(&log)
 }
 
 #[cfg(test)]

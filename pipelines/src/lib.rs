@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod dataset;
+mod durable;
 pub mod error;
 pub mod event_batch;
 pub mod features;
@@ -23,7 +24,7 @@ pub mod views;
 pub use dataset::{DatasetOptions, Split, build_ranking};
 pub use error::{PipelineError, Result};
 pub use features::FeatureState;
-pub use ingest::{IngestReport, file::ingest_file, ingest_events};
+pub use ingest::{IngestReport, QuarantinedRow, file::ingest_file, ingest_events, quarantine};
 pub use lake::Lake;
 pub use log::{EventLog, compact};
 pub use progress::{OnProgress, Progress};
@@ -49,6 +50,7 @@ mod tests {
         spawnable(FeatureState::from_lake(&lake));
         spawnable(ingest_events(&lake, "test", Vec::new(), 0));
         spawnable(ingest_file(&lake, path, 0, &mut progress));
+        spawnable(quarantine(&lake, "test", 1, Vec::new(), 0));
         spawnable(build_ranking(&lake, path, &DatasetOptions::default(), &mut progress));
         spawnable(import::import_kuairand(&lake, path, 0, &mut progress));
         spawnable(import::import_movielens(&lake, path, 0, &mut progress));

@@ -2,8 +2,9 @@
 //!
 //! Events enter; when [`EventLog::append`] returns they are on stable storage, and they stay until
 //! [`compact`] has them in the lake. INVARIANT: an acknowledged event is never lost and reaches the
-//! lake once: a torn tail holds only what was never acknowledged, and a segment is deleted only
-//! after the lake's commit that carries its offsets.
+//! lake once: a torn tail holds only what was never acknowledged, damage before whole events is an
+//! error and not a tail, and a segment is deleted only after the lake's commit that carries its
+//! offsets.
 
 mod compact;
 mod frame;
@@ -18,6 +19,8 @@ use thiserror::Error;
 use uuid::Uuid;
 
 pub use compact::{CompactError, CompactReport, compact};
+
+use crate::durable::{create_directory, sync};
 
 /// A segment that reaches this size is sealed, in bytes.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -95,7 +98,7 @@ impl EventLog {
     }
 
     fn open_with_segments(directory: &Path, max_bytes: u64, segment_bytes: u64) -> Result<Self, LogError> {
-        fs::create_dir_all(directory).map_err(LogError::io("create", directory))?;
+        create_directory(directory).map_err(LogError::io("create", directory))?;
         let lock = lock(directory)?;
         let mut starts = segment_starts(directory)?;
         let id = identity(directory, starts.is_empty())?;
@@ -113,9 +116,14 @@ impl EventLog {
         let path = segment_path(directory, active_start);
         let contents = fs::read(&path).map_err(LogError::io("read", &path))?;
         let (records, whole_bytes) = frame::count(&contents);
+        let tail = &contents[whole_bytes..];
+        if frame::any(tail) {
+            return Err(LogError::Damaged { path, position: whole_bytes as u64 });
+        }
         let active = OpenOptions::new().append(true).open(&path).map_err(LogError::io("open", &path))?;
-        if whole_bytes < contents.len() {
-            set_aside_tail(directory, &path, &active, &contents, whole_bytes)?;
+        if !tail.is_empty() {
+            set_aside(directory, &path, tail)?;
+            active.set_len(whole_bytes as u64).map_err(LogError::io("truncate", &path))?;
         }
         // What was read may so far be only in the page cache of a process that died.
         active.sync_all().map_err(LogError::io("sync", &path))?;
@@ -310,19 +318,17 @@ fn create_segment(directory: &Path, start: u64) -> Result<File, LogError> {
     Ok(file)
 }
 
-/// Cuts what an interrupted write left, keeping it beside the log for whoever wants to look.
-fn set_aside_tail(
-    directory: &Path,
-    path: &Path,
-    active: &File,
-    contents: &[u8],
-    whole_bytes: usize,
-) -> Result<(), LogError> {
-    let aside = path.with_extension("torn");
-    fs::write(&aside, &contents[whole_bytes..]).map_err(LogError::io("write", &aside))?;
-    active.set_len(whole_bytes as u64).map_err(LogError::io("truncate", path))?;
-    let bytes = contents.len() - whole_bytes;
-    tracing::warn!(path = %path.display(), bytes, "the event log ended in an interrupted write, now set aside");
+/// Keeps what an interrupted write left beside the log, for whoever wants to look.
+fn set_aside(directory: &Path, path: &Path, tail: &[u8]) -> Result<(), LogError> {
+    let aside = path.with_extension(format!("{}.torn", Uuid::new_v4().simple()));
+    let write = || {
+        let mut file = File::create_new(&aside)?;
+        file.write_all(tail)?;
+        file.sync_all()
+    };
+    write().map_err(LogError::io("write", &aside))?;
+    let bytes = tail.len();
+    tracing::warn!(path = %aside.display(), bytes, "the event log ended in an interrupted write, now set aside");
     sync_directory(directory)
 }
 
@@ -331,7 +337,7 @@ fn size(path: &Path) -> Result<u64, LogError> {
 }
 
 fn sync_directory(directory: &Path) -> Result<(), LogError> {
-    File::open(directory).and_then(|file| file.sync_all()).map_err(LogError::io("sync", directory))
+    sync(directory).map_err(LogError::io("sync", directory))
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! Many small files into few: what keeps a table that grows by a file every few seconds quick to
 //! read.
 //!
-//! INVARIANT: no row is added, lost or changed. The new files are on stable storage before the
-//! commit that replaces the old ones, and the old ones stay for readers of earlier versions until
-//! Delta's retention (a week) has passed.
+//! INVARIANT: no row is added, lost or changed. The old files stay for readers of earlier versions
+//! until Delta's retention (a week) has passed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,7 +18,7 @@ use futures::TryStreamExt;
 use kinora_schema::table::Table;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::{Lake, sync, sync_commit, sync_file_and_directory, writer_properties};
+use super::{Lake, writer_properties};
 use crate::error::{PipelineError, Result};
 
 /// Files below this size are small, in bytes.
@@ -33,7 +32,7 @@ type SmallFiles = BTreeMap<String, Action>;
 impl Lake {
     /// Merges the small files of each partition that has many; returns how many files it replaced.
     pub async fn merge_small_files(&self, table: Table) -> Result<u64> {
-        let _lock = self.lock_for_ingest().await?;
+        let mut lock = self.lock_for_ingest().await?;
         let path = self.table_path(table);
         let failed = |error| PipelineError::delta("merge the small files of", &path)(error);
         let opened = {
@@ -56,24 +55,24 @@ impl Lake {
         }
         let mut adds = writer.flush().await.map_err(failed)?;
         for add in &mut adds {
-            sync_file_and_directory(&path.join(&add.path))?;
             // Streaming readers need not read these rows again.
             add.data_change = false;
         }
-        sync(&path)?;
 
         let removes: Vec<Action> = due.into_values().flat_map(SmallFiles::into_values).collect();
         let replaced = removes.len() as u64;
         let actions = adds.into_iter().map(Action::Add).chain(removes).collect();
         let operation = DeltaOperation::Optimize { predicate: None, target_size: SMALL_BYTES };
-        let version = CommitBuilder::from(CommitProperties::default())
+        CommitBuilder::from(CommitProperties::default())
             .with_actions(actions)
             .build(Some(opened.snapshot().map_err(failed)?), opened.log_store(), operation)
             .await
-            .map_err(failed)?
-            .version();
-        sync_commit(&path, version)?;
+            .map_err(failed)?;
+        let before = opened.version().unwrap_or_default();
         opened.vacuum().await.map_err(failed)?;
+        if table == Table::Events {
+            lock.stored.follow(before, self.version(table).await?);
+        }
         Ok(replaced)
     }
 

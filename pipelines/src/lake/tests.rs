@@ -8,6 +8,12 @@ async fn count(lake: &Lake) -> usize {
     lake.session().await.unwrap().table("events").await.unwrap().count().await.unwrap()
 }
 
+async fn append(lake: &Lake, batch: RecordBatch) -> Result<u64> {
+    let mut append = lake.begin(Table::Events).await?;
+    append.write(batch).await?;
+    append.commit().await
+}
+
 fn batch(count: u64) -> RecordBatch {
     events_to_batch(&impressions(count), NOW_MS).unwrap()
 }
@@ -17,8 +23,8 @@ async fn what_is_appended_is_there_when_opened_again() {
     let directory = TempDir::new().unwrap();
     let root = directory.path().join("a lake, with % and spaces");
     let lake = Lake::open(&root).await.unwrap();
-    assert_eq!(lake.append(Table::Events, batch(5)).await.unwrap(), 1);
-    assert_eq!(lake.append(Table::Events, batch(0)).await.unwrap(), 1);
+    assert_eq!(append(&lake, batch(5)).await.unwrap(), 1);
+    assert_eq!(append(&lake, batch(0)).await.unwrap(), 1);
     assert_eq!(count(&lake).await, 5);
     let again = Lake::open(&root).await.unwrap();
     assert_eq!(count(&again).await, 5);
@@ -30,9 +36,9 @@ async fn two_handles_see_each_others_rows() {
     let directory = TempDir::new().unwrap();
     let (one, two) =
         (Lake::open(directory.path()).await.unwrap(), Lake::open(directory.path()).await.unwrap());
-    one.append(Table::Events, batch(2)).await.unwrap();
-    two.append(Table::Events, batch(3)).await.unwrap();
-    one.append(Table::Events, batch(4)).await.unwrap();
+    append(&one, batch(2)).await.unwrap();
+    append(&two, batch(3)).await.unwrap();
+    append(&one, batch(4)).await.unwrap();
     assert_eq!((count(&one).await, count(&two).await), (9, 9));
 }
 
@@ -40,16 +46,33 @@ async fn two_handles_see_each_others_rows() {
 async fn a_transaction_is_applied_once_even_after_reopening() {
     let directory = TempDir::new().unwrap();
     let lake = Lake::open(directory.path()).await.unwrap();
-    let append = |lake: Lake, version| async move {
+    let append_once = |lake: Lake, version| async move {
         lake.append_in_transaction(Table::Events, batch(2), "log", version).await.unwrap()
     };
-    assert_eq!(append(lake.clone(), 10).await, Committed::Version(1));
-    assert_eq!(append(lake.clone(), 10).await, Committed::Before);
+    assert_eq!(append_once(lake.clone(), 10).await, Committed::Version(1));
+    assert_eq!(append_once(lake.clone(), 10).await, Committed::Before);
     let again = Lake::open(directory.path()).await.unwrap();
-    assert_eq!(append(again.clone(), 9).await, Committed::Before);
-    assert_eq!(append(again.clone(), 11).await, Committed::Version(2));
+    assert_eq!(append_once(again.clone(), 9).await, Committed::Before);
+    assert_eq!(append_once(again.clone(), 11).await, Committed::Version(2));
     assert_eq!(count(&lake).await, 4);
-    assert_eq!(again.transaction_version(Table::Events, "log").await.unwrap(), Some(11));
+    assert!(again.has_committed(Table::Events, "log", 11).await.unwrap());
+    assert!(!again.has_committed(Table::Events, "log", 12).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_is_committed_has_names_that_stay_whoever_committed_it() {
+    let directory = TempDir::new().unwrap();
+    let lake = Lake::open(directory.path()).await.unwrap();
+    lake.append_in_transaction(Table::Events, batch(2), "log", 1).await.unwrap();
+    let events = lake.table_path(Table::Events);
+    let named = |lake: &Lake, path: &str| lake.inner.store.has_named(&events.join(path));
+    assert!(named(&lake, "") && named(&lake, "_delta_log") && named(&lake, "event_date=2026-01-05"));
+    // The next process cannot know whether the one before it came to syncing what it committed.
+    let again = Lake::open(directory.path()).await.unwrap();
+    assert!(!again.has_committed(Table::Events, "log", 2).await.unwrap());
+    assert!(!named(&again, "_delta_log"));
+    assert!(again.has_committed(Table::Events, "log", 1).await.unwrap());
+    assert!(named(&again, "") && named(&again, "_delta_log"));
 }
 
 #[tokio::test]
@@ -80,7 +103,7 @@ async fn a_disk_that_refuses_is_named_in_one_line_and_loses_nothing() {
     let day = lake.table_path(Table::Events).join("event_date=2026-01-05");
     lake.version(Table::Events).await.unwrap();
     fs::write(&day, "in the way").unwrap();
-    let error = lake.append(Table::Events, batch(3)).await.unwrap_err();
+    let error = append(&lake, batch(3)).await.unwrap_err();
     assert!(matches!(error, PipelineError::Io { .. }), "{error:?}");
     let line = error.one_line();
     assert!(line.starts_with("cannot write `") && line.contains("/events`: "), "{line}");
@@ -88,7 +111,7 @@ async fn a_disk_that_refuses_is_named_in_one_line_and_loses_nothing() {
     assert_eq!(count(&lake).await, 0);
 
     fs::remove_file(&day).unwrap();
-    lake.append(Table::Events, batch(3)).await.unwrap();
+    append(&lake, batch(3)).await.unwrap();
     assert_eq!(count(&lake).await, 3);
 }
 
@@ -116,10 +139,7 @@ async fn merging_small_files_keeps_every_row_and_the_transactions() {
     let again = Lake::open(directory.path()).await.unwrap();
     assert_eq!(rows(&again).await, before);
     assert_eq!(again.merge_small_files(Table::Events).await.unwrap(), 0, "merged already");
-    assert_eq!(again.transaction_version(Table::Events, "log").await.unwrap(), Some(35));
-    assert_eq!(
-        again.append(Table::Events, batch(2)).await.unwrap(),
-        again.version(Table::Events).await.unwrap()
-    );
+    assert!(again.has_committed(Table::Events, "log", 35).await.unwrap());
+    assert_eq!(append(&again, batch(2)).await.unwrap(), again.version(Table::Events).await.unwrap());
     assert_eq!(count(&lake).await, 38);
 }

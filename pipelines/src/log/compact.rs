@@ -64,7 +64,7 @@ async fn move_segment(
 ) -> Result<IngestReport, CompactError> {
     let app_id = format!("kinora-event-log-{}", log.id);
     let end = segment.end as i64;
-    if lake.transaction_version(Table::Events, &app_id).await?.is_some_and(|moved| moved >= end) {
+    if lake.has_committed(Table::Events, &app_id, end).await? {
         return Ok(IngestReport::default());
     }
     let contents = fs::read(&segment.path).map_err(LogError::io("read", &segment.path))?;
@@ -83,8 +83,7 @@ async fn move_segment(
         }
         intake.take(rows).await?;
     }
-    let (report, _committed) = intake.finish_once(&app_id, end).await?;
-    Ok(report)
+    Ok(intake.finish_once(&app_id, end).await?)
 }
 
 fn row((payload, offset): (&[u8], u64)) -> Row {

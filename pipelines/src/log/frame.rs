@@ -1,5 +1,6 @@
 //! The frame of one record: length and CRC-32 of the payload (both `u32`, little endian), then the
-//! payload, an event as JSON. A frame that is cut short or does not match its CRC ends the log.
+//! payload, an event as JSON. A frame that is cut short or does not match its CRC ends the log, unless
+//! there are whole ones behind it: that is damage.
 
 use kinora_schema::Event;
 
@@ -32,6 +33,12 @@ pub(super) fn payloads(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub(super) fn count(bytes: &[u8]) -> (u64, usize) {
     payloads(bytes)
         .fold((0, 0), |(records, length), payload| (records + 1, length + HEADER_BYTES + payload.len()))
+}
+
+/// Whether there is a whole frame anywhere in `bytes`. Where one begins cannot be known behind a bad
+/// one, so every place is tried; JSON has no zero bytes, which rules nearly all of them out.
+pub(super) fn any(bytes: &[u8]) -> bool {
+    (0..bytes.len()).any(|start| split(&bytes[start..]).is_some())
 }
 
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {

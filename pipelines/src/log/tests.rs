@@ -79,17 +79,41 @@ fn cut_at_every_byte_every_whole_record_survives_and_the_log_goes_on() {
 }
 
 #[test]
-fn a_flipped_byte_ends_the_log_before_its_record() {
+fn a_torn_tail_ends_the_log_and_is_kept_each_time() {
     let directory = TempDir::new().unwrap();
     let events = impressions(3);
     log_of(&directory).append(&events).unwrap();
     let path = segment_path(directory.path(), 0);
     let mut contents = fs::read(&path).unwrap();
-    let last = contents.len() - 1;
-    contents[last] ^= 1;
-    fs::write(&path, contents).unwrap();
-    assert_eq!(stored_in(&log_of(&directory)), events[..2]);
-    assert!(path.with_extension("torn").exists());
+    *contents.last_mut().unwrap() ^= 1;
+    for _ in 0..2 {
+        fs::write(&path, &contents).unwrap();
+        assert_eq!(stored_in(&log_of(&directory)), events[..2]);
+    }
+    let torn = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+    let torn: Vec<_> = torn.filter(|path| path.extension().is_some_and(|end| end == "torn")).collect();
+    let whole = fs::read(&path).unwrap().len();
+    assert_eq!(torn.len(), 2);
+    assert!(torn.iter().all(|path| fs::read(path).unwrap() == contents[whole..]));
+}
+
+#[test]
+fn damage_before_whole_events_stops_the_log_and_loses_none_of_them() {
+    let directory = TempDir::new().unwrap();
+    log_of(&directory).append(&impressions(3)).unwrap();
+    let path = segment_path(directory.path(), 0);
+    let whole = fs::read(&path).unwrap();
+    let second = 8 + frame::payloads(&whole).next().unwrap().len();
+    // In the length, the CRC and the payload of the second event.
+    for (byte, bit) in [(second, 1), (second + 3, 0x80), (second + 5, 1), (second + 20, 1)] {
+        let mut contents = whole.clone();
+        contents[byte] ^= bit;
+        fs::write(&path, &contents).unwrap();
+        let error = EventLog::open(directory.path(), ROOM).unwrap_err();
+        let LogError::Damaged { position, .. } = error else { panic!("{error}") };
+        assert_eq!(position, second as u64);
+        assert_eq!(fs::read(&path).unwrap(), contents);
+    }
 }
 
 #[test]
