@@ -10,10 +10,10 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray, StringBuilder,
 };
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float32Type, Int32Type, Int64Type};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Float32Type, Int64Type};
 use jiff::Timestamp;
-use kinora_schema::event::SCHEMA_VERSION;
+use kinora_schema::event::{MAX_POSITION, SCHEMA_VERSION};
 use kinora_schema::table::Table;
 use kinora_schema::{CreatorId, Event, EventId, EventKind, Rejection, UserId, VideoId};
 use uuid::Uuid;
@@ -95,12 +95,12 @@ pub(crate) struct EventColumns {
     event_time_ms: Int64Array,
     user_id: StringArray,
     video_id: StringArray,
-    schema_version: Option<Int32Array>,
+    schema_version: Option<Int64Array>,
     creator_id: Option<StringArray>,
     impression_id: Option<StringArray>,
     watch_ms: Option<Int64Array>,
     duration_ms: Option<Int64Array>,
-    position: Option<Int32Array>,
+    position: Option<Int64Array>,
     surface: Option<StringArray>,
     policy: Option<StringArray>,
     propensity: Option<Float32Array>,
@@ -117,16 +117,12 @@ impl EventColumns {
             event_time_ms: read.required("event_time_ms", &DataType::Int64)?.as_primitive().clone(),
             user_id: read.required("user_id", &DataType::Utf8)?.as_string().clone(),
             video_id: read.required("video_id", &DataType::Utf8)?.as_string().clone(),
-            schema_version: read
-                .optional("schema_version", &DataType::Int32)?
-                .map(|array| array.as_primitive::<Int32Type>().clone()),
+            schema_version: read.int64("schema_version")?,
             creator_id: read.text("creator_id")?,
             impression_id: read.text("impression_id")?,
             watch_ms: read.int64("watch_ms")?,
             duration_ms: read.int64("duration_ms")?,
-            position: read
-                .optional("position", &DataType::Int32)?
-                .map(|array| array.as_primitive::<Int32Type>().clone()),
+            position: read.int64("position")?,
             surface: read.text("surface")?,
             policy: read.text("policy")?,
             propensity: read
@@ -158,8 +154,9 @@ impl EventColumns {
                 .map(|id| parse_id("impression_id", id))
                 .transpose()?,
             watch_ms: value(self.watch_ms.as_ref(), row),
-            duration_ms: value(self.duration_ms.as_ref(), row),
-            position: value(self.position.as_ref(), row),
+            // Where it is unknown, some write 0.
+            duration_ms: value(self.duration_ms.as_ref(), row).filter(|&duration_ms| duration_ms != 0),
+            position: value(self.position.as_ref(), row).map(parse_position).transpose()?,
             surface: text(self.surface.as_ref(), row).map(str::to_owned),
             policy: text(self.policy.as_ref(), row).map(str::to_owned),
             propensity: value(self.propensity.as_ref(), row),
@@ -178,6 +175,16 @@ fn needed<'a>(field: &'static str, column: &'a StringArray, row: usize) -> Resul
 
 fn parse_id(field: &str, id: &str) -> Result<EventId, Rejection> {
     Uuid::try_parse(id).map(EventId).map_err(|_| Rejection::Malformed(format!("`{field}` is not a UUID")))
+}
+
+fn parse_position(position: i64) -> Result<i32, Rejection> {
+    let refused = |_| Rejection::OutOfRange {
+        field: "position",
+        value: position.to_string(),
+        low: 0,
+        high: MAX_POSITION,
+    };
+    i32::try_from(position).map_err(refused)
 }
 
 fn parse_kind(name: &str) -> Result<EventKind, Rejection> {
@@ -223,7 +230,14 @@ impl Reader<'_> {
                 expected: expected.to_string(),
             });
         }
-        cast(array, expected).map(Some).map_err(PipelineError::Arrow)
+        // The other way of casting makes a null of what does not fit.
+        let strict = CastOptions { safe: false, ..CastOptions::default() };
+        cast_with_options(array, expected, &strict).map(Some).map_err(|source| PipelineError::ColumnValue {
+            path: self.path.to_owned(),
+            column: column.to_owned(),
+            expected: expected.to_string(),
+            source,
+        })
     }
 
     pub(crate) fn text(&self, column: &str) -> Result<Option<StringArray>> {

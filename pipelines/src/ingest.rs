@@ -2,32 +2,32 @@
 //!
 //! Rows enter from JSON lines, Parquet, importers, the simulator and the event log; what is valid
 //! and new leaves as one commit of the `events` table, and what is not is kept in `quarantine` with
-//! its reason. INVARIANT: an event id is stored once, and a source is applied whole or not at all:
-//! an error leaves the events as they were, and the same source again adds nothing twice.
+//! its reason. INVARIANT: an event id is stored once, though a client may date a retry up to a week
+//! anew, and a source is applied whole or not at all: an error leaves the events as they were, and
+//! the same source again adds nothing twice.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use datafusion::prelude::{SessionContext, col, lit};
-use futures::StreamExt;
 use kinora_schema::table::Table;
 use kinora_schema::{Event, Rejection};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::error::{PipelineError, Result};
-use crate::event_batch::{Reader, event_date, events_to_batch, text, value};
+use crate::event_batch::{Reader, events_to_batch, text, value};
 use crate::lake::{Append, Committed, IngestLock, Lake};
+pub(crate) use stored::StoredIds;
 
 pub mod file;
+mod stored;
 
 /// Rows taken at a time, which bounds the memory of an ingest.
 pub(crate) const CHUNK_ROWS: usize = 50_000;
-/// Longest raw text kept with a quarantined row, in bytes.
+/// Longest text kept of a quarantined row, and of the reason, in bytes.
 const MAX_RAW_BYTES: usize = 4096;
 
 /// What became of the rows of one source.
@@ -54,6 +54,23 @@ pub struct RefusedRow {
     pub reason: String,
 }
 
+/// What is kept of a row that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantinedRow {
+    pub reason: String,
+    /// As it came.
+    pub raw: String,
+}
+
+impl QuarantinedRow {
+    /// Cuts both texts to what is kept of them.
+    pub fn new(mut reason: String, mut raw: String) -> Self {
+        truncate(&mut reason, MAX_RAW_BYTES);
+        truncate(&mut raw, MAX_RAW_BYTES);
+        Self { reason, raw }
+    }
+}
+
 impl IngestReport {
     /// Adds the counts of another source.
     pub fn add(&mut self, other: Self) {
@@ -65,6 +82,28 @@ impl IngestReport {
         }
         self.first_refused = self.first_refused.take().or(other.first_refused);
     }
+
+    fn refuse(&mut self, row: u64, rejection: &Rejection) {
+        self.quarantined += 1;
+        *self.reasons.entry(kind_of(rejection)).or_default() += 1;
+        self.first_refused.get_or_insert_with(|| RefusedRow { row, reason: rejection.to_string() });
+    }
+}
+
+/// Keeps rows that a service refused, in its own words. `batch` counts up for each `source`, which
+/// is the transaction's application too: one that was kept, or an earlier one, is not kept again.
+pub async fn quarantine(
+    lake: &Lake,
+    source: &str,
+    batch: i64,
+    rows: Vec<QuarantinedRow>,
+    now_ms: i64,
+) -> Result<()> {
+    let rows: Vec<(u64, QuarantinedRow)> = (1..).zip(rows).collect();
+    let _lock = lake.lock_for_ingest().await?;
+    let rows = quarantine_batch(&rows, source, now_ms)?;
+    lake.append_in_transaction(Table::Quarantine, rows, source, batch).await?;
+    Ok(())
 }
 
 /// Takes events from code: the simulator, a test, a service without an event log.
@@ -104,54 +143,70 @@ pub(crate) struct Row {
 }
 
 /// An ingest in progress; nothing of it is visible before [`Intake::finish`].
-#[derive(Debug)]
 pub(crate) struct Intake<'a> {
     lake: &'a Lake,
     source: String,
     now_ms: i64,
-    stored: Stored,
+    stored: StoredIds,
+    /// Opened when something is asked of the lake that is not known.
+    context: Option<SessionContext>,
     /// Quarantined rows of this source that the lake holds; loaded at the first refusal.
     refused_before: Option<HashSet<(i64, u64)>>,
     events: Append,
     quarantine: Append,
     report: IngestReport,
-    _lock: IngestLock<'a>,
+    lock: IngestLock<'a>,
 }
 
 impl<'a> Intake<'a> {
     pub(crate) async fn begin(lake: &'a Lake, source: &str, now_ms: i64) -> Result<Self> {
-        let lock = lake.lock_for_ingest().await?;
-        let context = lake.session().await?;
+        let mut lock = lake.lock_for_ingest().await?;
+        let stored = lock.stored.take(lake.version(Table::Events).await?);
         Ok(Self {
             lake,
             source: source.to_owned(),
             now_ms,
-            stored: Stored { context, days: HashSet::new(), ids: HashSet::new() },
+            stored,
+            context: None,
             refused_before: None,
             events: lake.begin(Table::Events).await?,
             quarantine: lake.begin(Table::Quarantine).await?,
             report: IngestReport::default(),
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// The lake as it was when the ingest began: nobody else ingests meanwhile.
+    async fn context(&mut self) -> Result<SessionContext> {
+        if let Some(context) = &self.context {
+            return Ok(context.clone());
+        }
+        Ok(self.context.insert(self.lake.session().await?).clone())
     }
 
     pub(crate) async fn take(&mut self, rows: Vec<Row>) -> Result<()> {
         let (mut valid, mut refused) = (Vec::with_capacity(rows.len()), Vec::new());
         for Row { number, event, raw } in rows {
-            match event {
+            let (rejection, raw) = match event {
                 Ok(event) => match event.validate(self.now_ms) {
-                    Ok(()) => valid.push(event),
-                    Err(rejection) => {
-                        let raw = raw.or_else(|| serde_json::to_string(&event).ok()).unwrap_or_default();
-                        refused.push(Refused { number, rejection, raw });
+                    Ok(()) => {
+                        valid.push(event);
+                        continue;
                     }
+                    Err(rejection) => (rejection, raw.or_else(|| serde_json::to_string(&event).ok())),
                 },
-                Err(rejection) => refused.push(Refused { number, rejection, raw: raw.unwrap_or_default() }),
-            }
+                Err(rejection) => (rejection, raw),
+            };
+            self.report.refuse(number, &rejection);
+            refused.push((number, QuarantinedRow::new(rejection.to_string(), raw.unwrap_or_default())));
         }
         let rows = valid.len();
-        self.stored.load_days_of(self.lake, &valid).await?;
-        valid.retain(|event| self.stored.ids.insert(event.event_id.0));
+        let missing = self.stored.missing_days(&valid);
+        if !missing.is_empty() {
+            let context = self.context().await?;
+            self.stored.load(&context, &self.lake.table_path(Table::Events), missing).await?;
+        }
+        valid.retain(|event| self.stored.insert(event));
         self.report.accepted += valid.len() as u64;
         self.report.duplicates += (rows - valid.len()) as u64;
         if !valid.is_empty() {
@@ -160,123 +215,70 @@ impl<'a> Intake<'a> {
         self.refuse(refused).await
     }
 
-    async fn refuse(&mut self, mut refused: Vec<Refused>) -> Result<()> {
+    async fn refuse(&mut self, mut refused: Vec<(u64, QuarantinedRow)>) -> Result<()> {
         if refused.is_empty() {
             return Ok(());
         }
-        for row in &mut refused {
-            truncate(&mut row.raw, MAX_RAW_BYTES);
-            self.report.quarantined += 1;
-            *self.report.reasons.entry(kind_of(&row.rejection)).or_default() += 1;
-            self.report
-                .first_refused
-                .get_or_insert_with(|| RefusedRow { row: row.number, reason: row.rejection.to_string() });
+        if self.refused_before.is_none() {
+            let context = self.context().await?;
+            self.refused_before = Some(refused_of(&context, self.lake, &self.source).await?);
         }
-        let before = match &mut self.refused_before {
-            Some(before) => before,
-            none => none.insert(self.stored.refused_of(self.lake, &self.source).await?),
-        };
-        refused.retain(|row| before.insert((row.number as i64, hash(&row.raw))));
-        self.quarantine.write(refused_to_batch(&refused, &self.source, self.now_ms)?).await
+        let before = self.refused_before.get_or_insert_default();
+        refused.retain(|(number, row)| before.insert((*number as i64, hash(&row.raw))));
+        self.quarantine.write(quarantine_batch(&refused, &self.source, self.now_ms)?).await
     }
 
     /// Makes the source visible. Quarantine goes first: were this stopped between the two, the same
     /// source again would find its refused rows kept and its events still to add.
-    pub(crate) async fn finish(self) -> Result<IngestReport> {
+    pub(crate) async fn finish(mut self) -> Result<IngestReport> {
         self.quarantine.commit().await?;
-        self.events.commit().await?;
+        let version = self.events.commit().await?;
+        self.lock.stored.keep(self.stored, version);
         Ok(self.report)
     }
 
-    /// [`Intake::finish`], unless `app_id` committed `version` or a later one before.
-    pub(crate) async fn finish_once(self, app_id: &str, version: i64) -> Result<(IngestReport, Committed)> {
+    /// [`Intake::finish`], unless `app_id` committed `version` or a later one before: then nothing was
+    /// left to do.
+    pub(crate) async fn finish_once(mut self, app_id: &str, version: i64) -> Result<IngestReport> {
         self.quarantine.commit().await?;
-        let committed = self.events.commit_once(app_id, version).await?;
-        Ok((self.report, committed))
+        match self.events.commit_once(app_id, version).await? {
+            Committed::Version(version) => {
+                self.lock.stored.keep(self.stored, version);
+                Ok(self.report)
+            }
+            Committed::Before => Ok(IngestReport::default()),
+        }
     }
 }
 
-struct Refused {
-    number: u64,
-    rejection: Rejection,
-    raw: String,
-}
-
-/// What the lake holds already, read a day at a time and only for days that the source touches.
-struct Stored {
-    context: SessionContext,
-    days: HashSet<String>,
-    ids: HashSet<Uuid>,
-}
-
-impl std::fmt::Debug for Stored {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stored")
-            .field("days", &self.days)
-            .field("ids", &self.ids.len())
-            .finish_non_exhaustive()
+/// Row and text of what was refused of a source before.
+async fn refused_of(context: &SessionContext, lake: &Lake, source: &str) -> Result<HashSet<(i64, u64)>> {
+    let path = lake.table_path(Table::Quarantine);
+    let batches = async {
+        let rows = context.table("quarantine").await?.filter(col("source").eq(lit(source)))?;
+        rows.select_columns(&["row", "raw"])?.collect().await
     }
+    .await
+    .map_err(PipelineError::Read)?;
+    let mut refused = HashSet::new();
+    for batch in &batches {
+        let reader = Reader { batch, path: &path };
+        let (rows, raws) = (reader.int64("row")?, reader.text("raw")?);
+        refused.extend(
+            (0..batch.num_rows())
+                .filter_map(|row| Some((value(rows.as_ref(), row)?, hash(text(raws.as_ref(), row)?)))),
+        );
+    }
+    Ok(refused)
 }
 
-impl Stored {
-    /// A retried event carries its first time, so its duplicate is in the same day's partition.
-    async fn load_days_of(&mut self, lake: &Lake, events: &[Event]) -> Result<()> {
-        const DAY_MS: i64 = 86_400_000;
-        let days: HashSet<i64> = events.iter().map(|event| event.event_time_ms.div_euclid(DAY_MS)).collect();
-        let new_days: Vec<_> = days
-            .into_iter()
-            .map(|day| event_date(day * DAY_MS))
-            .filter(|date| self.days.insert(date.clone()))
-            .map(lit)
-            .collect();
-        if new_days.is_empty() {
-            return Ok(());
-        }
-        let path = lake.table_path(Table::Events);
-        let mut batches = async {
-            let rows =
-                self.context.table("events").await?.filter(col("event_date").in_list(new_days, false))?;
-            rows.select_columns(&["event_id"])?.execute_stream().await
-        }
-        .await
-        .map_err(PipelineError::Read)?;
-        while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(PipelineError::Read)?;
-            let ids = Reader { batch: &batch, path: &path }.required("event_id", &DataType::Utf8)?;
-            self.ids
-                .extend(ids.as_string::<i32>().iter().flatten().filter_map(|id| Uuid::try_parse(id).ok()));
-        }
-        Ok(())
-    }
-
-    async fn refused_of(&self, lake: &Lake, source: &str) -> Result<HashSet<(i64, u64)>> {
-        let path = lake.table_path(Table::Quarantine);
-        let batches = async {
-            let rows = self.context.table("quarantine").await?.filter(col("source").eq(lit(source)))?;
-            rows.select_columns(&["row", "raw"])?.collect().await
-        }
-        .await
-        .map_err(PipelineError::Read)?;
-        let mut refused = HashSet::new();
-        for batch in &batches {
-            let reader = Reader { batch, path: &path };
-            let (rows, raws) = (reader.int64("row")?, reader.text("raw")?);
-            refused.extend(
-                (0..batch.num_rows())
-                    .filter_map(|row| Some((value(rows.as_ref(), row)?, hash(text(raws.as_ref(), row)?)))),
-            );
-        }
-        Ok(refused)
-    }
-}
-
-fn refused_to_batch(refused: &[Refused], source: &str, now_ms: i64) -> Result<RecordBatch> {
+fn quarantine_batch(rows: &[(u64, QuarantinedRow)], source: &str, now_ms: i64) -> Result<RecordBatch> {
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(refused.iter().map(|_| source))),
-        Arc::new(Int64Array::from_iter_values(refused.iter().map(|row| row.number as i64))),
-        Arc::new(StringArray::from_iter_values(refused.iter().map(|row| row.rejection.to_string()))),
-        Arc::new(StringArray::from_iter_values(refused.iter().map(|row| &row.raw))),
-        Arc::new(Int64Array::from_value(now_ms, refused.len())),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|_| source))),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|(number, _)| *number as i64))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, row)| &row.reason))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, row)| &row.raw))),
+        Arc::new(Int64Array::from_value(now_ms, rows.len())),
     ];
     RecordBatch::try_new(Table::Quarantine.schema(), columns).map_err(PipelineError::Arrow)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use crate::id::{CreatorId, EventId, MAX_ID_BYTES, UserId, VideoId};
@@ -14,6 +14,9 @@ pub const SCHEMA_VERSION: u16 = 1;
 
 /// Longest watch time accepted, in milliseconds (a day).
 pub const MAX_WATCH_MS: i64 = 86_400_000;
+
+/// Furthest place in a feed accepted.
+pub const MAX_POSITION: i64 = 1_000_000;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,7 +97,8 @@ pub struct Event {
     pub impression_id: Option<EventId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch_ms: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Length of the clip. Where it is unknown, some clients send 0.
+    #[serde(default, deserialize_with = "known_duration", skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<i64>,
     /// Zero-based place in the feed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,6 +119,10 @@ pub struct Event {
 
 fn current_schema_version() -> u16 {
     SCHEMA_VERSION
+}
+
+fn known_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Ok(Option::<i64>::deserialize(deserializer)?.filter(|&duration_ms| duration_ms != 0))
 }
 
 /// Why a row was quarantined. The message names the field and what would be accepted.
@@ -165,10 +173,10 @@ impl Event {
             None => {}
         }
         if let Some(duration_ms) = self.duration_ms {
-            check_range("duration_ms", duration_ms, 0, MAX_WATCH_MS)?;
+            check_range("duration_ms", duration_ms, 1, MAX_WATCH_MS)?;
         }
         if let Some(position) = self.position {
-            check_range("position", i64::from(position), 0, 1_000_000)?;
+            check_range("position", i64::from(position), 0, MAX_POSITION)?;
         }
         if let Some(propensity) = self.propensity
             && !(propensity > 0.0 && propensity <= 1.0)
@@ -226,6 +234,15 @@ mod tests {
     }
 
     #[test]
+    fn a_length_of_zero_is_one_that_is_not_known() {
+        let mut json = serde_json::to_value(event(EventKind::Watch)).unwrap();
+        for (sent, known) in [(0.into(), None), (serde_json::Value::Null, None), (7.into(), Some(7))] {
+            json["duration_ms"] = sent;
+            assert_eq!(serde_json::from_value::<Event>(json.clone()).unwrap().duration_ms, known);
+        }
+    }
+
+    #[test]
     fn every_kind_has_one_name_everywhere() {
         for kind in EventKind::ALL {
             assert_eq!(EventKind::parse(kind.as_str()), Some(kind));
@@ -244,6 +261,8 @@ mod tests {
         };
         assert_eq!(refused(|event| event.watch_ms = None), "`watch_ms` is required for kind `watch`");
         assert_eq!(refused(|event| event.watch_ms = Some(-1)), "`watch_ms` is -1, outside 0..=86400000");
+        let endless = refused(|event| event.duration_ms = Some(0));
+        assert_eq!(endless, "`duration_ms` is 0, outside 1..=86400000");
         assert_eq!(refused(|event| event.user_id = UserId::new("")), "`user_id` is empty");
         let long = |event: &mut Event| event.video_id = VideoId::new("v".repeat(MAX_ID_BYTES + 1));
         assert_eq!(refused(long), "`video_id` is longer than 128 bytes");

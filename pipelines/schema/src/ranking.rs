@@ -141,6 +141,15 @@ pub struct RankingInput {
     pub history: Vec<HistoryItem>,
 }
 
+/// What people did with a clip, all of them together: plain counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Engagement {
+    pub impressions: f32,
+    pub clicks: f32,
+    pub long_views: f32,
+    pub likes: f32,
+}
+
 /// A [`RankingInput`] with what happened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RankingExample {
@@ -151,6 +160,7 @@ pub struct RankingExample {
     /// In the order of [`Task::ALL`].
     pub labels: [bool; TASKS],
     pub watch_ms: i64,
+    /// 0 where it is not known.
     pub duration_ms: i64,
 }
 

@@ -24,7 +24,7 @@ pub struct KuaiRandReport {
     pub users: u64,
     pub videos: u64,
     pub history_items: u64,
-    /// Rows of the logs; each becomes an impression and its outcomes.
+    /// Rows of the logs; each becomes an impression and its outcomes, or is quarantined.
     pub rows: u64,
     pub events: IngestReport,
 }
@@ -64,11 +64,10 @@ pub async fn import_kuairand(
     let mut intake = Intake::begin(lake, "kuairand", now_ms).await?;
     let mut repeats = impressions::Repeats::default();
     for path in &files.logs {
-        for batch in impressions::batches(path)? {
-            let batch = batch?;
-            let rows = impressions::rows(&batch, path, report.rows, &mut repeats)?;
-            report.rows += batch.num_rows() as u64;
-            intake.take(rows).await?;
+        let mut log = impressions::Log::open(path)?;
+        while let Some(taken) = log.next(report.rows, &mut repeats)? {
+            report.rows += taken.log_rows;
+            intake.take(taken.rows).await?;
             progress(stage("importing impressions", report.rows));
         }
     }

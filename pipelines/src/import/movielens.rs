@@ -1,7 +1,7 @@
 //! `MovieLens` as the sequential-recommendation papers use it: `user item` a line, each person's lines
 //! in time order, no times.
 //!
-//! Each line becomes a click. INVARIANT: its time is a pseudo-time: 1 January 2003 (UTC) plus one
+//! Each line becomes a click; one of another shape is quarantined. INVARIANT: its time is a pseudo-time: 1 January 2003 (UTC) plus one
 //! minute for each earlier line of the same person. It holds the order and nothing else: neither the
 //! hour nor the distance between two events means anything.
 
@@ -12,11 +12,12 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 use kinora_schema::event::SCHEMA_VERSION;
-use kinora_schema::{Event, EventId, EventKind, UserId, VideoId};
+use kinora_schema::{Event, EventId, EventKind, Rejection, UserId, VideoId};
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
 use crate::error::{PipelineError, Result};
+use crate::ingest::file::next_lines;
 use crate::ingest::{CHUNK_ROWS, IngestReport, Intake, Row};
 use crate::lake::Lake;
 use crate::progress::{OnProgress, Progress};
@@ -49,21 +50,26 @@ pub async fn import_movielens(
 ) -> Result<MovieLensReport> {
     let blob_sha1 = blob_sha1(path).map_err(PipelineError::io("read", path))?;
     let mut intake = Intake::begin(lake, "movielens", now_ms).await?;
-    let mut lines = open(path).map_err(PipelineError::io("open", path))?.lines();
+    let mut file = open(path).map_err(PipelineError::io("open", path))?;
     let (mut ordinals, mut items) = (HashMap::new(), HashSet::new());
     let mut number = 0;
     loop {
-        let mut rows = Vec::with_capacity(CHUNK_ROWS);
-        for line in lines.by_ref().take(CHUNK_ROWS) {
-            let line = line.map_err(PipelineError::io("read", path))?;
-            number += 1;
-            let Some((user, item)) = user_and_item(&line) else {
-                return Err(PipelineError::UserItemLine { path: path.to_owned(), line: number });
-            };
-            let ordinal = ordinals.entry(user).or_insert(0_i64);
-            rows.push(Row { number, event: Ok(click(user, item, *ordinal)), raw: None });
-            *ordinal += 1;
-            items.insert(item);
+        let lines =
+            next_lines(&mut file, &mut number, CHUNK_ROWS).map_err(PipelineError::io("read", path))?;
+        let mut rows = Vec::with_capacity(lines.len());
+        for line in lines {
+            match line.whole().and_then(user_and_item) {
+                Ok((user, item)) => {
+                    let ordinal = ordinals.entry(user).or_insert(0_i64);
+                    rows.push(Row { number: line.number, event: Ok(click(user, item, *ordinal)), raw: None });
+                    *ordinal += 1;
+                    items.insert(item);
+                }
+                Err(rejection) => {
+                    let raw = Some(line.text.trim().to_owned());
+                    rows.push(Row { number: line.number, event: Err(rejection), raw });
+                }
+            }
         }
         if rows.is_empty() {
             break;
@@ -100,10 +106,12 @@ fn click(user: u64, item: u64, ordinal: i64) -> Event {
     }
 }
 
-fn user_and_item(line: &str) -> Option<(u64, u64)> {
-    let mut words = line.split_ascii_whitespace();
-    let pair = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    words.next().is_none().then_some(pair)
+fn user_and_item(line: &str) -> Result<(u64, u64), Rejection> {
+    let mut words = line.split_ascii_whitespace().map(|word| word.parse().ok());
+    match (words.next().flatten(), words.next().flatten(), words.next()) {
+        (Some(user), Some(item), None) => Ok((user, item)),
+        _ => Err(Rejection::Malformed("the line is not `user item`".to_owned())),
+    }
 }
 
 fn open(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {

@@ -21,6 +21,8 @@ use crate::progress::{OnProgress, Progress};
 
 /// Longest line read as one row, in bytes; a longer one is quarantined.
 const MAX_LINE_BYTES: usize = 1 << 20;
+/// Text taken at a time, which bounds the memory of an ingest of long lines, in bytes.
+const CHUNK_BYTES: usize = 32 << 20;
 
 /// Takes a file of events. Reads from the disk as it goes: run it where blocking is allowed.
 pub async fn ingest_file(
@@ -75,7 +77,7 @@ fn rows_of(batch: &RecordBatch, path: &Path, before: u64) -> Result<Vec<Row>> {
         .collect())
 }
 
-fn row_as_json(row: &RecordBatch) -> String {
+pub(crate) fn row_as_json(row: &RecordBatch) -> String {
     let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
     match writer.write(row).and_then(|()| writer.finish()) {
         Ok(()) => String::from_utf8_lossy(&writer.into_inner()).trim_end().to_owned(),
@@ -90,30 +92,56 @@ async fn take_lines(
     progress: OnProgress<'_>,
 ) -> Result<()> {
     let mut number = 0;
+    let now_ms = intake.now_ms;
     loop {
-        let mut lines = Vec::new();
-        while lines.len() < CHUNK_ROWS {
-            let Some(line) = next_line(&mut reader).map_err(PipelineError::io("read", path))? else { break };
-            number += 1;
-            if !line.text.trim().is_empty() {
-                lines.push((number, line));
-            }
-        }
+        let lines =
+            next_lines(&mut reader, &mut number, CHUNK_ROWS).map_err(PipelineError::io("read", path))?;
         if lines.is_empty() {
             return Ok(());
         }
-        let rows = lines.into_par_iter().map(|(number, line)| parse(number, &line)).collect();
+        let rows = lines.into_par_iter().map(|line| parse(&line, now_ms)).collect();
         intake.take(rows).await?;
         progress(Progress { stage: "taking events", done: number, total: None });
     }
 }
 
-struct Line {
-    text: String,
+/// A line of a text file, from one on.
+pub(crate) struct Line {
+    pub(crate) number: u64,
+    pub(crate) text: String,
     defect: Option<&'static str>,
 }
 
-fn next_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
+impl Line {
+    /// The text, unless it was not read as it is.
+    pub(crate) fn whole(&self) -> Result<&str, Rejection> {
+        match self.defect {
+            Some(defect) => Err(Rejection::Malformed(defect.to_owned())),
+            None => Ok(self.text.trim()),
+        }
+    }
+}
+
+/// The next lines that are not blank, at most `max_lines` and about [`CHUNK_BYTES`]; none at the end.
+/// `number` is that of the last line before.
+pub(crate) fn next_lines(
+    reader: &mut impl BufRead,
+    number: &mut u64,
+    max_lines: usize,
+) -> io::Result<Vec<Line>> {
+    let (mut lines, mut bytes) = (Vec::new(), 0);
+    while lines.len() < max_lines && bytes < CHUNK_BYTES {
+        let Some((text, defect)) = next_line(reader)? else { break };
+        *number += 1;
+        if !text.trim().is_empty() {
+            bytes += text.len();
+            lines.push(Line { number: *number, text, defect });
+        }
+    }
+    Ok(lines)
+}
+
+fn next_line(reader: &mut impl BufRead) -> io::Result<Option<(String, Option<&'static str>)>> {
     let mut bytes = Vec::new();
     let limit = MAX_LINE_BYTES as u64 + 1;
     if reader.by_ref().take(limit).read_until(b'\n', &mut bytes)? == 0 {
@@ -125,21 +153,23 @@ fn next_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     }
     let defect = too_long.then_some("the line is longer than 1 MiB");
     Ok(Some(match String::from_utf8(bytes) {
-        Ok(text) => Line { text, defect },
-        Err(error) => Line {
-            text: String::from_utf8_lossy(error.as_bytes()).into_owned(),
-            defect: defect.or(Some("the line is not UTF-8")),
-        },
+        Ok(text) => (text, defect),
+        Err(error) => {
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            (text, defect.or(Some("the line is not UTF-8")))
+        }
     }))
 }
 
-fn parse(number: u64, line: &Line) -> Row {
-    let text = line.text.trim();
-    let event = match line.defect {
-        Some(defect) => Err(Rejection::Malformed(defect.to_owned())),
-        None => serde_json::from_str::<Event>(text).map_err(|error| Rejection::Malformed(error.to_string())),
-    };
-    Row { number, event, raw: Some(text.to_owned()) }
+fn parse(line: &Line, now_ms: i64) -> Row {
+    let event = line.whole().and_then(|text| {
+        let event: Event =
+            serde_json::from_str(text).map_err(|error| Rejection::Malformed(error.to_string()))?;
+        event.validate(now_ms)?;
+        Ok(event)
+    });
+    let raw = event.is_err().then(|| line.text.trim().to_owned());
+    Row { number: line.number, event, raw }
 }
 
 fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {

@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
+use arrow::array::UInt64Array;
 use kinora_schema::EventKind;
 use kinora_schema::event::SCHEMA_VERSION;
 use parquet::arrow::ArrowWriter;
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 use super::file::ingest_file;
 use super::*;
 use crate::fixtures::{NOW_MS, START_MS, event, impressions};
-use crate::progress::silent;
+use crate::progress::{Progress, silent};
 use crate::query::{QueryLimits, query};
 
 async fn lake_in(directory: &TempDir) -> Lake {
@@ -49,6 +50,24 @@ async fn the_same_events_again_add_nothing() {
     assert_eq!((again.accepted, again.duplicates), (0, 21));
     assert_eq!(lake.version(Table::Events).await.unwrap(), version);
     assert_eq!(count(&lake, "events").await, 20);
+}
+
+#[tokio::test]
+async fn a_retry_that_is_dated_anew_is_stored_once() {
+    const DAY_MS: i64 = 86_400_000;
+    let directory = TempDir::new().unwrap();
+    let first = impressions(1).remove(0);
+    let dated = |days: i64| Event { event_time_ms: first.event_time_ms + days * DAY_MS, ..first.clone() };
+    let lake = lake_in(&directory).await;
+    let both = ingest_events(&lake, "test", vec![dated(0), dated(1)], NOW_MS).await.unwrap();
+    assert_eq!((both.accepted, both.duplicates), (1, 1));
+    for days in [-7, -1, 1, 7] {
+        // With what the ingest before left known, and without.
+        for lake in [lake.clone(), lake_in(&directory).await] {
+            let again = ingest_events(&lake, "test", vec![dated(days)], NOW_MS).await.unwrap();
+            assert_eq!((again.accepted, again.duplicates), (0, 1), "{days} days");
+        }
+    }
 }
 
 #[tokio::test]
@@ -110,6 +129,18 @@ async fn lines_that_are_not_text_or_too_long_are_rows_too() {
 }
 
 #[tokio::test]
+async fn long_lines_are_taken_fewer_at_a_time() {
+    let directory = TempDir::new().unwrap();
+    let lake = lake_in(&directory).await;
+    let path = directory.path().join("events.jsonl");
+    write_lines(&path, &vec!["x".repeat(1_000_000); 40]);
+    let mut chunks = Vec::new();
+    let mut note = |progress: Progress| chunks.push(progress.done);
+    let report = ingest_file(&lake, &path, NOW_MS, &mut note).await.unwrap();
+    assert_eq!((report.quarantined, chunks), (40, vec![34, 40]));
+}
+
+#[tokio::test]
 async fn parquet_of_the_event_schema_enters_and_a_bad_row_does_not_stop_it() {
     let directory = TempDir::new().unwrap();
     let lake = lake_in(&directory).await;
@@ -120,6 +151,32 @@ async fn parquet_of_the_event_schema_enters_and_a_bad_row_does_not_stop_it() {
     let report = ingest_file(&lake, &path, NOW_MS, &mut silent()).await.unwrap();
     assert_eq!((report.accepted, report.quarantined), (2, 1));
     assert_eq!(report.reasons.keys().next().unwrap(), "`watch_ms` out of range");
+}
+
+#[tokio::test]
+async fn a_number_beyond_its_column_is_that_rows_defect_and_not_a_gap() {
+    let directory = TempDir::new().unwrap();
+    let lake = lake_in(&directory).await;
+    let path = directory.path().join("events.parquet");
+    let batch = events_to_batch(&impressions(2), NOW_MS).unwrap();
+    let schema = batch.schema();
+    let with = |name: &str, values: ArrayRef| {
+        let columns = schema.fields().iter().zip(batch.columns());
+        let columns = columns.map(|(field, column)| {
+            (field.name(), Arc::clone(if field.name() == name { &values } else { column }))
+        });
+        RecordBatch::try_from_iter(columns).unwrap()
+    };
+    write_parquet(&path, &with("position", Arc::new(Int64Array::from(vec![3_000_000_000, 3]))));
+    let report = ingest_file(&lake, &path, NOW_MS, &mut silent()).await.unwrap();
+    assert_eq!((report.accepted, report.quarantined), (1, 1));
+    let refused = report.first_refused.unwrap().reason;
+    assert_eq!(refused, "`position` is 3000000000, outside 0..=1000000");
+
+    // What no column of the lake could hold is an error.
+    write_parquet(&path, &with("watch_ms", Arc::new(UInt64Array::from(vec![u64::MAX, 3]))));
+    let error = ingest_file(&lake, &path, NOW_MS, &mut silent()).await.unwrap_err().one_line();
+    assert!(error.starts_with("column `watch_ms` of `") && error.contains("does not fit Int64"), "{error}");
 }
 
 #[tokio::test]
@@ -178,6 +235,21 @@ async fn a_newer_clients_event_is_kept_for_a_newer_server() {
     let report = ingest_events(&lake, "test", newer, NOW_MS).await.unwrap();
     assert_eq!(report.reasons["newer `schema_version`"], 1);
     assert_eq!(count(&lake, "quarantine").await, 1);
+}
+
+#[tokio::test]
+async fn what_a_service_refused_is_kept_in_its_words_once_for_each_batch() {
+    let directory = TempDir::new().unwrap();
+    let lake = lake_in(&directory).await;
+    let raw = serde_json::to_string(&impressions(1)[0]).unwrap();
+    let row = QuarantinedRow::new("not yours".to_owned(), raw);
+    for batch in [1, 1, 2] {
+        quarantine(&lake, "service", batch, vec![row.clone()], NOW_MS).await.unwrap();
+    }
+    assert_eq!(rows(&lake, "select distinct source, row, reason from quarantine").await.len(), 1);
+    assert_eq!((count(&lake, "quarantine").await, count(&lake, "events").await), (2, 0));
+    let long = QuarantinedRow::new(String::new(), "x".repeat(MAX_RAW_BYTES + 1));
+    assert_eq!(long.raw.len(), MAX_RAW_BYTES);
 }
 
 #[test]

@@ -56,7 +56,11 @@ pub(super) fn read_videos(path: &Path) -> Result<Vec<VideoRecord>> {
         videos.push(VideoRecord {
             video_id: VideoId::new(video),
             creator_id: row.get("author_id").map(CreatorId::new),
-            duration_ms: row.get("video_duration").and_then(|ms| ms.parse::<f64>().ok()).map(|ms| ms as i64),
+            duration_ms: row
+                .get("video_duration")
+                .and_then(|ms| ms.parse::<f64>().ok())
+                .map(|ms| ms as i64)
+                .filter(|&ms| ms > 0),
             created_time_ms: row.get("upload_dt").and_then(start_of_day_ms),
             topic: tags.first().map(|tag| format!("tag{tag}")),
             caption: None,

@@ -85,11 +85,42 @@ async fn a_directory_becomes_records_histories_and_joined_outcomes() {
         "profile_entered": true, "long_view": true, "watch_ms": 61_802, "duration_ms": 49_866
     });
     assert_eq!(rows[..2], [watched.clone(), watched]);
-    assert_eq!((&rows[2]["click"], &rows[2]["duration_ms"]), (&false.into(), &serde_json::Value::Null));
+    // The log does not know how long it is: the clip's record does.
+    assert_eq!((&rows[2]["click"], &rows[2]["duration_ms"]), (&false.into(), &49_866.into()));
 
     let again = import_kuairand(&lake, directory.path(), NOW_MS, &mut silent()).await.unwrap();
     assert_eq!((again.users, again.videos, again.history_items), (0, 0, 0));
     assert_eq!((again.events.accepted, again.events.duplicates), (0, 13));
+}
+
+#[tokio::test]
+async fn a_row_that_is_not_numbers_is_quarantined_with_its_line_and_the_others_enter() {
+    let directory = TempDir::new().unwrap();
+    let lake = Lake::open(directory.path().join("lake")).await.unwrap();
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let good = "7,11,20220425,0,1650812741436,1,0,0,0,0,0,0,0,0,0,0,0,0,1";
+    let bad = [
+        good.replace("7,11", "7,eleven"),
+        good.replace("7,11", ",11"),
+        good.replace(",1650812741436", ""),
+        good.replace("7,11", "7,99999999999999999999"),
+    ];
+    write(&data, "log_standard.csv", &format!("{HEADER}\n{}\n{good}\n", bad.join("\n")));
+    let report = import_kuairand(&lake, &data, NOW_MS, &mut silent()).await.unwrap();
+    assert_eq!((report.rows, report.events.accepted, report.events.quarantined), (5, 2, 4));
+    let context = lake.session().await.unwrap();
+    let sql = "select reason, raw from quarantine order by row";
+    let rows = query(&context, sql, QueryLimits::default()).await.unwrap().to_json_rows().unwrap();
+    let reasons = [
+        "not a valid event: `video_id` is `eleven`, expected a whole number",
+        "`user_id` is empty",
+        "not a valid event: the line has 18 columns, the header has 19",
+        "not a valid event: `video_id` is `99999999999999999999`, expected a whole number",
+    ];
+    for ((row, reason), raw) in rows.iter().zip(reasons).zip(&bad) {
+        assert_eq!(*row, serde_json::json!({ "reason": reason, "raw": raw }));
+    }
 }
 
 #[tokio::test]

@@ -35,13 +35,16 @@ fn blobs_are_named_as_git_names_them() {
 }
 
 #[tokio::test]
-async fn a_line_of_another_shape_stops_the_import_before_anything_enters() {
+async fn a_line_of_another_shape_is_quarantined_and_the_others_enter() {
     let directory = TempDir::new().unwrap();
     let lake = Lake::open(directory.path().join("lake")).await.unwrap();
     let path = directory.path().join("clicks.txt");
-    fs::write(&path, "1 30\n1 ten\n").unwrap();
-    let error = import_movielens(&lake, &path, NOW_MS, &mut silent()).await.unwrap_err().one_line();
-    assert!(error.starts_with("line 2 of") && error.ends_with("is not `user item`"), "{error}");
-    let state = crate::features::FeatureState::from_lake(&lake).await.unwrap();
-    assert_eq!(state.users_len(), 0);
+    fs::write(&path, b"1 30\n1 ten\n\xff\n\n1 20 5\n1 10\n").unwrap();
+    let report = import_movielens(&lake, &path, NOW_MS, &mut silent()).await.unwrap();
+    assert_eq!((report.events.accepted, report.events.quarantined, report.items), (2, 3, 2));
+    let context = lake.session().await.unwrap();
+    let sql = "select row, reason, raw from quarantine order by row limit 1";
+    let rows = query(&context, sql, QueryLimits::default()).await.unwrap().to_json_rows().unwrap();
+    let reason = "not a valid event: the line is not `user item`";
+    assert_eq!(rows, [serde_json::json!({ "row": 2, "reason": reason, "raw": "1 ten" })]);
 }
