@@ -2,7 +2,8 @@
 //!
 //! The lake and time splits enter; one Parquet file a split and `manifest.json` leave.
 //! INVARIANT: an example's features come only from events strictly before its impression's time:
-//! all impressions of one timestamp are computed before any event of that timestamp is observed.
+//! all impressions of one timestamp are computed before any event of that timestamp is observed, and
+//! no outcome is replayed before its impression. Labels are those of the view `impression_outcomes`.
 //! The same lake gives the same bytes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -52,7 +53,8 @@ pub struct Split {
 pub struct DatasetOptions {
     /// May not overlap. Impressions outside all of them only count towards features.
     pub splits: Vec<Split>,
-    /// People none of whose records, histories and events may be used.
+    /// People who may not be learnt about: no example, record or history is theirs. What they did
+    /// counts towards clips, creators and the platform, as it does in the feed.
     pub opted_out: HashSet<UserId>,
 }
 
@@ -111,14 +113,14 @@ pub async fn build_ranking(
         .map(|split| SplitWriter::create(directory, split.clone()))
         .collect::<Result<Vec<_>>>()?;
 
-    let mut pass = Pass { state, outcomes, writers, moment: Vec::new() };
+    let mut pass = Pass { state, outcomes, writers, opted_out: &options.opted_out, moment: Vec::new() };
     let mut done = 0;
     for_each_event(lake, &context, |event| {
         done += 1;
         if done % 10_000 == 0 {
             progress(Progress { stage: "computing features", done, total: Some(total) });
         }
-        if options.opted_out.contains(&event.user_id) { Ok(()) } else { pass.take(event) }
+        pass.take(event)
     })
     .await?;
     pass.flush()?;
@@ -235,7 +237,9 @@ impl Outcome {
         if let Some(task) = label(event.kind) {
             self.labels[task.index()] = true;
         }
-        self.watch_ms = self.watch_ms.max(event.watch_ms.unwrap_or_default());
+        if event.kind == EventKind::Watch {
+            self.watch_ms = self.watch_ms.max(event.watch_ms.unwrap_or_default());
+        }
         self.duration_ms = self.duration_ms.max(event.duration_ms);
     }
 }
@@ -256,15 +260,16 @@ fn label(kind: EventKind) -> Option<Task> {
 }
 
 /// One pass over the events in order.
-struct Pass {
+struct Pass<'a> {
     state: FeatureState,
     outcomes: HashMap<ImpressionKey, Outcome>,
     writers: Vec<SplitWriter>,
+    opted_out: &'a HashSet<UserId>,
     /// Events of one timestamp, not yet observed.
     moment: Vec<Event>,
 }
 
-impl Pass {
+impl Pass<'_> {
     fn take(&mut self, event: Event) -> Result<()> {
         if self.moment.first().is_some_and(|first| first.event_time_ms != event.event_time_ms) {
             self.flush()?;
@@ -278,7 +283,9 @@ impl Pass {
         if let Some(first) = moment.first() {
             self.state.advance(first.event_time_ms);
         }
-        for event in moment.iter().filter(|event| event.kind == EventKind::Impression) {
+        let opted_out = self.opted_out;
+        let may_learn = |event: &Event| !opted_out.contains(&event.user_id);
+        for event in moment.iter().filter(|event| event.kind == EventKind::Impression && may_learn(event)) {
             let time_ms = event.event_time_ms;
             let within = |split: &Split| (split.from_ms..split.until_ms).contains(&time_ms);
             if let Some(writer) = self.writers.iter_mut().find(|writer| within(&writer.split)) {
@@ -287,7 +294,11 @@ impl Pass {
             }
         }
         for event in &moment {
-            self.state.observe(event);
+            if may_learn(event) {
+                self.state.observe(event);
+            } else {
+                self.state.observe_unpersonalised(event);
+            }
         }
         Ok(())
     }
@@ -302,7 +313,7 @@ fn example(
     let surface = impression.surface.as_deref().unwrap_or("feed");
     let key = ImpressionKey::new(*event_id, user_id, video_id);
     let Outcome { mut labels, watch_ms, duration_ms } = outcomes.get(&key).copied().unwrap_or_default();
-    let duration_ms = duration_ms.or(impression.duration_ms).or_else(|| state.duration_ms(video_id));
+    let duration_ms = duration_ms.or(impression.duration_ms).or_else(|| state.recorded_ms(video_id));
     labels[Task::LongView.index()] = long_view(watch_ms, duration_ms);
     RankingExample {
         impression_id: event_id.to_string(),

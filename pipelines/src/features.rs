@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::f64::consts::TAU;
 use std::hash::BuildHasher;
 
-use kinora_schema::ranking::{DENSE, HistoryItem, MAX_HISTORY, RankingInput, Task, is_long_view};
+use kinora_schema::ranking::{DENSE, Engagement, HistoryItem, MAX_HISTORY, RankingInput, Task, is_long_view};
 use kinora_schema::{CreatorId, Event, EventId, EventKind, UserId, VideoId};
 
 use crate::catalog::{HistoryRecord, UserRecord, VideoRecord};
@@ -39,7 +39,15 @@ pub struct FeatureState {
     user_topics: HashMap<(u32, u32), Counts>,
     platform: Counts,
     /// Imported histories by the time from which they may be known.
-    pending: BTreeMap<i64, Vec<(u32, VecDeque<Interaction>)>>,
+    pending: BTreeMap<i64, Vec<Pending>>,
+}
+
+/// A history that is not known yet.
+#[derive(Debug)]
+struct Pending {
+    /// Whose it is; `None` counts towards the clips alone.
+    user: Option<u32>,
+    interactions: VecDeque<Interaction>,
 }
 
 #[derive(Debug, Default)]
@@ -62,10 +70,19 @@ struct Interaction {
 struct Video {
     creator: Option<u32>,
     topic: Option<u32>,
-    duration_ms: Option<i64>,
+    /// By its record.
+    recorded_ms: Option<i64>,
+    /// By the first event that names it.
+    observed_ms: Option<i64>,
     created_time_ms: Option<i64>,
     tokens: Vec<String>,
     counts: Counts,
+}
+
+impl Video {
+    fn duration_ms(&self) -> Option<i64> {
+        self.recorded_ms.or(self.observed_ms)
+    }
 }
 
 impl FeatureState {
@@ -83,16 +100,16 @@ impl FeatureState {
         let state = &mut self.videos[index as usize];
         state.creator = creator.or(state.creator);
         state.topic = topic;
-        state.duration_ms = video.duration_ms.filter(|&duration_ms| duration_ms > 0);
+        state.recorded_ms = video.duration_ms.filter(|&duration_ms| duration_ms > 0);
         state.created_time_ms = video.created_time_ms;
         state.tokens = video.attributes;
         // What a new clip says of itself is all that is known of it before anybody has seen it.
         state.tokens.extend(video.caption.as_deref().into_iter().flat_map(caption_words));
     }
 
-    /// A person's imported history, oldest first, which becomes known at its `before_ms`: clips that
-    /// they watched, each with what they did.
-    pub fn set_history(&mut self, user: &UserId, before_ms: i64, items: &[HistoryRecord]) {
+    /// An imported history, oldest first, which becomes known at its `before_ms`: clips that a person
+    /// watched, each with what they did. Without the person it counts towards the clips alone.
+    pub fn set_history(&mut self, user: Option<&UserId>, before_ms: i64, items: &[HistoryRecord]) {
         let recent = &items[items.len().saturating_sub(MAX_HISTORY)..];
         let interactions = recent
             .iter()
@@ -102,8 +119,8 @@ impl FeatureState {
                 impression: None,
             })
             .collect();
-        let user = self.user(user);
-        self.pending.entry(before_ms).or_default().push((user, interactions));
+        let user = user.map(|user| self.user(user));
+        self.pending.entry(before_ms).or_default().push(Pending { user, interactions });
     }
 
     /// Lets in the imported histories that are known at `now_ms`.
@@ -111,14 +128,17 @@ impl FeatureState {
         while let Some(entry) = self.pending.first_entry()
             && *entry.key() <= now_ms
         {
-            for (user, mut interactions) in entry.remove() {
+            for Pending { user, mut interactions } in entry.remove() {
                 for item in &interactions {
                     let has = |task| item.outcomes & bit(task) != 0;
                     let change = Change::ImportedWatch { long: has(Task::LongView), liked: has(Task::Like) };
                     self.platform.add(change);
-                    self.users[user as usize].counts.add(change);
                     self.videos[item.video as usize].counts.add(change);
+                    if let Some(user) = user {
+                        self.users[user as usize].counts.add(change);
+                    }
                 }
+                let Some(user) = user else { continue };
                 // What was observed meanwhile is more recent.
                 let history = &mut self.users[user as usize].history;
                 interactions.extend(history.drain(..));
@@ -137,18 +157,26 @@ impl FeatureState {
         {
             self.videos[video].creator = Some(self.creator(creator));
         }
-        if self.videos[video].duration_ms.is_none() {
-            self.videos[video].duration_ms = event.duration_ms.filter(|&duration_ms| duration_ms > 0);
-        }
+        self.videos[video].observed_ms = self.videos[video].observed_ms.or(event.duration_ms);
     }
 
     /// Counts one event. Events come in the order of their times.
     pub fn observe(&mut self, event: &Event) {
+        let user = self.user(&event.user_id);
+        self.observe_of(Some(user), event);
+    }
+
+    /// Counts one event of somebody of whom nothing may be kept: towards the clip, its creator and the
+    /// platform, where one person's part cannot be told.
+    pub fn observe_unpersonalised(&mut self, event: &Event) {
+        self.observe_of(None, event);
+    }
+
+    fn observe_of(&mut self, user: Option<u32>, event: &Event) {
         self.advance(event.event_time_ms);
         self.note_video(event);
-        let user = self.user(&event.user_id);
         let video = self.video(&event.video_id);
-        let duration_ms = event.duration_ms.or(self.videos[video as usize].duration_ms);
+        let duration_ms = event.duration_ms.or(self.videos[video as usize].duration_ms());
         let watch_ms = event.watch_ms.unwrap_or_default();
         let (change, task) = match event.kind {
             EventKind::Impression => (Some(Change::Impression), None),
@@ -178,13 +206,16 @@ impl FeatureState {
         }
     }
 
-    fn count(&mut self, user: u32, video: u32, change: Change) {
+    fn count(&mut self, user: Option<u32>, video: u32, change: Change) {
         self.platform.add(change);
-        self.users[user as usize].counts.add(change);
         let video = &mut self.videos[video as usize];
         video.counts.add(change);
         if let Some(creator) = video.creator {
             self.creators[creator as usize].add(change);
+        }
+        let Some(user) = user else { return };
+        self.users[user as usize].counts.add(change);
+        if let Some(creator) = video.creator {
             self.user_creators.entry((user, creator)).or_default().add(change);
         }
         if let Some(topic) = video.topic {
@@ -192,7 +223,8 @@ impl FeatureState {
         }
     }
 
-    fn remember(&mut self, user: u32, video: u32, impression: Option<EventId>, outcomes: u16) {
+    fn remember(&mut self, user: Option<u32>, video: u32, impression: Option<EventId>, outcomes: u16) {
+        let Some(user) = user else { return };
         let history = &mut self.users[user as usize].history;
         // Outcomes of an impression follow it closely: only recent entries can be theirs.
         let same = history
@@ -247,7 +279,7 @@ impl FeatureState {
         let age_days = video.created_time_ms.map_or(0.0, |created_ms| {
             (now_ms.saturating_sub(created_ms) as f64 / DAY_MS).clamp(0.0, MAX_AGE_DAYS)
         });
-        let duration_s = video.duration_ms.unwrap_or_default() as f64 / 1000.0;
+        let duration_s = video.duration_ms().unwrap_or_default() as f64 / 1000.0;
 
         // INVARIANT: in the order of `DENSE_FEATURES`; the test below holds names to values.
         let dense: [f32; DENSE] = [
@@ -314,19 +346,15 @@ impl FeatureState {
         HistoryItem { video_id: VideoId::new(self.video_ids.name(item.video)), outcomes: item.outcomes }
     }
 
-    /// Length of a clip, where known.
-    pub fn duration_ms(&self, video: &VideoId) -> Option<i64> {
-        self.video_ids.get(video.as_str()).and_then(|video| self.videos[video as usize].duration_ms)
+    /// Length of a clip by its record, where that says.
+    pub(crate) fn recorded_ms(&self, video: &VideoId) -> Option<i64> {
+        self.video_ids.get(video.as_str()).and_then(|video| self.videos[video as usize].recorded_ms)
     }
 
-    /// Number of clips known, by record or by event.
-    pub fn videos_len(&self) -> usize {
-        self.videos.len()
-    }
-
-    /// Number of people known, by record or by event.
-    pub fn users_len(&self) -> usize {
-        self.users.len()
+    /// What all people together did with a clip.
+    pub fn engagement(&self, video: &VideoId) -> Engagement {
+        let video = self.video_ids.get(video.as_str());
+        video.map(|video| self.videos[video as usize].counts.engagement()).unwrap_or_default()
     }
 
     fn user(&mut self, id: &UserId) -> u32 {

@@ -1,10 +1,11 @@
 //! The lake's past, in order, into a [`FeatureState`].
 //!
-//! Events leave the lake ordered by (event time, ingested time, event id), a total order, so that
-//! replaying the same lake twice gives the same state and the same training set.
+//! Events leave the lake ordered by (time, ingested time, event id), a total order, so that replaying
+//! the same lake twice gives the same state and the same training set. INVARIANT: what followed from
+//! an impression comes after it, whatever the clock that dated it: an outcome that claims to be
+//! earlier counts as a millisecond later.
 
 use std::collections::HashSet;
-use std::hash::BuildHasher;
 
 use datafusion::prelude::SessionContext;
 use kinora_schema::table::Table;
@@ -19,21 +20,10 @@ use crate::lake::Lake;
 impl FeatureState {
     /// The state after everything in the lake.
     pub async fn from_lake(lake: &Lake) -> Result<Self> {
-        Self::from_lake_without(lake, &HashSet::new()).await
-    }
-
-    /// The state after everything in the lake but the records, histories and events of people who
-    /// opted out.
-    pub async fn from_lake_without<S: BuildHasher + Sync>(
-        lake: &Lake,
-        opted_out: &HashSet<UserId, S>,
-    ) -> Result<Self> {
         let context = lake.session().await?;
-        let mut state = catalog_state(lake, &context, opted_out).await?;
+        let mut state = catalog_state(lake, &context, &HashSet::new()).await?;
         for_each_event(lake, &context, |event| {
-            if !opted_out.contains(&event.user_id) {
-                state.observe(&event);
-            }
+            state.observe(&event);
             Ok(())
         })
         .await?;
@@ -43,10 +33,10 @@ impl FeatureState {
 }
 
 /// The state before any event: people, clips and the histories to come.
-pub(crate) async fn catalog_state<S: BuildHasher + Sync>(
+pub(crate) async fn catalog_state(
     lake: &Lake,
     context: &SessionContext,
-    opted_out: &HashSet<UserId, S>,
+    opted_out: &HashSet<UserId>,
 ) -> Result<FeatureState> {
     let mut state = FeatureState::default();
     for user in users_of(lake, context).await? {
@@ -59,23 +49,29 @@ pub(crate) async fn catalog_state<S: BuildHasher + Sync>(
     }
     let histories = histories_of(lake, context).await?;
     for history in histories.chunk_by(|a, b| a.user_id == b.user_id && a.before_ms == b.before_ms) {
-        if !opted_out.contains(&history[0].user_id) {
-            state.set_history(&history[0].user_id, history[0].before_ms, history);
-        }
+        let user = Some(&history[0].user_id).filter(|user| !opted_out.contains(user));
+        state.set_history(user, history[0].before_ms, history);
     }
     Ok(state)
 }
 
-/// Hands over every event in order, without the fields that features do not use.
+/// Hands over every event in order, dated by that order, without the fields that features do not use.
 pub(crate) async fn for_each_event(
     lake: &Lake,
     context: &SessionContext,
     mut each: impl FnMut(Event) -> Result<()>,
 ) -> Result<()> {
     let path = lake.table_path(Table::Events);
-    let sql = "select event_id, kind, event_time_ms, user_id, video_id, creator_id, impression_id,
-            watch_ms, duration_ms, surface
-        from events order by event_time_ms, ingested_time_ms, event_id";
+    // Sorting spills to the disk; the table of a hash join would have to fit in memory.
+    let sorted = "set datafusion.optimizer.prefer_hash_join = false";
+    context.sql(sorted).await.map_err(PipelineError::Read)?;
+    let sql = "select e.event_id, e.kind, greatest(e.event_time_ms, i.event_time_ms + 1) as event_time_ms,
+            e.user_id, e.video_id, e.creator_id, e.impression_id, e.watch_ms, e.duration_ms, e.surface
+        from events e left join (
+            select event_id, event_time_ms, user_id, video_id from events where kind = 'impression'
+        ) i on i.event_id = case when e.kind <> 'impression' then e.impression_id end
+            and i.user_id = e.user_id and i.video_id = e.video_id
+        order by 3, e.ingested_time_ms, e.event_id";
     for_each_batch(context, sql, |batch| {
         let columns = EventColumns::of(batch, &path)?;
         (0..batch.num_rows())

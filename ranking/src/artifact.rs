@@ -106,6 +106,7 @@ pub fn save(directory: &Path, model: &RankerModel, card: &ModelCard) -> Result<(
 
 /// Reads the ranker in `directory`.
 pub fn load(directory: &Path, device: &Device) -> Result<(RankerModel, ModelCard)> {
+    publish::recover(directory)?;
     let path = directory.join(MODEL);
     if !path.is_file() {
         return Err(RankingError::NoRanker { path: directory.to_owned() });

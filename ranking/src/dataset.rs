@@ -54,10 +54,6 @@ impl Dataset {
         Ok(Self { directory: directory.to_owned(), manifest })
     }
 
-    pub fn manifest(&self) -> &DatasetManifest {
-        &self.manifest
-    }
-
     /// The split called `name`.
     pub fn split(&self, name: &str) -> Result<&SplitManifest> {
         let splits = &self.manifest.splits;

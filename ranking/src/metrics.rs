@@ -52,7 +52,7 @@ pub fn log_loss(probabilities: &[f32], outcomes: &[bool]) -> Option<f64> {
     }))
 }
 
-/// Expected calibration error over ten bins of equal counts.
+/// Expected calibration error over ten bins of equal counts; rows of one probability share a bin.
 pub fn calibration_error(probabilities: &[f32], outcomes: &[bool]) -> Option<f64> {
     const BINS: usize = 10;
     let rows = probabilities.len();
@@ -61,14 +61,20 @@ pub fn calibration_error(probabilities: &[f32], outcomes: &[bool]) -> Option<f64
     }
     let mut order: Vec<usize> = (0..rows).collect();
     order.sort_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]));
-    let error: f64 = (0..BINS)
-        .map(|bin| {
-            let members = &order[bin * rows / BINS..(bin + 1) * rows / BINS];
-            let said: f64 = members.iter().map(|&row| f64::from(probabilities[row])).sum();
-            let happened = members.iter().filter(|&&row| outcomes[row]).count() as f64;
-            (said - happened).abs()
-        })
-        .sum();
+    let (mut error, mut from) = (0.0, 0);
+    for bin in 1..=BINS {
+        let mut until = from.max(bin * rows / BINS);
+        while (1..rows).contains(&until)
+            && equal(probabilities[order[until]], probabilities[order[until - 1]])
+        {
+            until += 1;
+        }
+        let members = &order[from..until];
+        let said: f64 = members.iter().map(|&row| f64::from(probabilities[row])).sum();
+        let happened = members.iter().filter(|&&row| outcomes[row]).count() as f64;
+        error += (said - happened).abs();
+        from = until;
+    }
     Some(error / rows as f64)
 }
 
@@ -219,6 +225,18 @@ mod tests {
         let honest = calibration_error(&[0.2; 1000], &outcomes).unwrap();
         let boastful = calibration_error(&[0.5; 1000], &outcomes).unwrap();
         assert!(honest < 1e-6 && (boastful - 0.3).abs() < 1e-6, "{honest} and {boastful}");
+    }
+
+    #[test]
+    fn calibration_error_does_not_depend_on_the_order_of_equal_rows() {
+        let mut outcomes: Vec<bool> = (0..1000).map(|row| row % 5 == 0).collect();
+        outcomes.sort_unstable();
+        assert!(calibration_error(&[0.2; 1000], &outcomes).unwrap() < 1e-6);
+        let halves: Vec<f32> = (0..1000).map(|row| if row < 990 { 0.25 } else { 0.5 }).collect();
+        let outcomes: Vec<bool> = (0..1000).map(|row| !(246..=995).contains(&row)).collect();
+        let error = calibration_error(&halves, &outcomes).unwrap();
+        assert!((error - 0.0025).abs() < 1e-6, "{error}");
+        assert_eq!(calibration_error(&[0.5], &[true]), Some(0.5));
     }
 
     #[test]

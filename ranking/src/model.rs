@@ -262,7 +262,7 @@ mod tests {
         let device = Device::flex();
         let model =
             seeded(&device, 1, || RankerConfig::default().init(tokens.rows(), videos.rows(), &device));
-        let normaliser = Normaliser::fit(rows.dense());
+        let normaliser = Normaliser::fit(&rows.dense().iter());
         (model, rows, normaliser)
     }
 

@@ -1,7 +1,7 @@
 //! Dense features as the model takes them: raw values enter, standardised values and bin
 //! numbers leave.
 //!
-//! Statistics come from the training split alone. Bins of equal counts let the model bend where
+//! Statistics come from the rows that train alone. Bins of equal counts let the model bend where
 //! a line cannot; a value that is not finite becomes the training mean, and is never an error.
 
 use kinora_schema::ranking::DENSE;
@@ -24,11 +24,11 @@ pub struct Normaliser {
 
 impl Normaliser {
     /// Learns the statistics of `dense`.
-    pub fn fit(dense: &[[f32; DENSE]]) -> Self {
+    pub fn fit<'a>(dense: &(impl Iterator<Item = &'a [f32; DENSE]> + Clone)) -> Self {
         let mut normaliser = Self { mean: Vec::new(), deviation: Vec::new(), edges: Vec::new() };
         for feature in 0..DENSE {
             let mut values: Vec<f32> =
-                dense.iter().map(|row| row[feature]).filter(|value| value.is_finite()).collect();
+                dense.clone().map(|row| row[feature]).filter(|value| value.is_finite()).collect();
             values.sort_by(f32::total_cmp);
             let count = values.len().max(1) as f64;
             let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn training_values_come_out_standard_and_in_equal_bins() {
-        let normaliser = Normaliser::fit(&rows((0..1600).map(|n| n as f32)));
+        let normaliser = Normaliser::fit(&rows((0..1600).map(|n| n as f32)).iter());
         let (mut dense, mut bins) = (Vec::new(), Vec::new());
         for row in rows((0..1600).map(|n| n as f32)) {
             normaliser.apply(&row, &mut dense, &mut bins);
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn what_is_not_finite_or_never_varies_becomes_the_mean() {
-        let normaliser = Normaliser::fit(&rows([2.0, 2.0, f32::NAN].into_iter()));
+        let normaliser = Normaliser::fit(&rows([2.0, 2.0, f32::NAN].into_iter()).iter());
         assert!(normaliser.is_sound());
         for value in [f32::NAN, f32::INFINITY, 2.0, 900.0] {
             let (mut dense, mut bins) = (Vec::new(), Vec::new());
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn statistics_survive_json() {
-        let normaliser = Normaliser::fit(&rows((0..100).map(|n| (n as f32).sqrt())));
+        let normaliser = Normaliser::fit(&rows((0..100).map(|n| (n as f32).sqrt())).iter());
         let json = serde_json::to_string(&normaliser).unwrap();
         assert_eq!(serde_json::from_str::<Normaliser>(&json).unwrap(), normaliser);
     }

@@ -24,7 +24,8 @@ pub trait Naming {
     fn video(&mut self, name: &str) -> u32;
 }
 
-/// Numbers the names of the training split while it is read.
+/// Numbers the names of the training split while it is read, and counts them once it is known which
+/// of its rows train.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     pub tokens: Counter,
@@ -33,11 +34,11 @@ pub struct Counters {
 
 impl Naming for Counters {
     fn token(&mut self, name: &str) -> u32 {
-        self.tokens.count(name)
+        self.tokens.number(name)
     }
 
     fn video(&mut self, name: &str) -> u32 {
-        self.videos.count(name)
+        self.videos.number(name)
     }
 }
 
@@ -119,6 +120,17 @@ impl Rows {
 
     pub fn dense(&self) -> &[[f32; DENSE]] {
         &self.dense
+    }
+
+    /// Counts the names of `rows`.
+    pub fn count(&self, rows: &[usize], names: &mut Counters) {
+        for &row in rows {
+            names.videos.count(&self.videos[row..=row]);
+            names.videos.count(&self.history.values[self.history.range(row)]);
+            for lists in &self.tokens {
+                names.tokens.count(&lists.values[lists.range(row)]);
+            }
+        }
     }
 
     /// Replaces provisional numbers by rows of the vocabulary.
@@ -268,10 +280,11 @@ mod tests {
         for example in fixture::examples(40, 3) {
             rows.push(&example.input, &mut counters);
         }
+        rows.count(&(0..rows.len()).collect::<Vec<_>>(), &mut counters);
         let (_, tokens) = counters.tokens.into_vocabulary(1);
         let (_, videos) = counters.videos.into_vocabulary(1);
         rows.renumber(&tokens, &videos);
-        let normaliser = Normaliser::fit(rows.dense());
+        let normaliser = Normaliser::fit(&rows.dense().iter());
         (rows, normaliser)
     }
 
@@ -279,10 +292,12 @@ mod tests {
     fn the_training_and_the_serving_path_give_the_same_rows() {
         let examples = fixture::examples(40, 3);
         let (trained, normaliser) = encoded();
-        let mut counters = Counters::default();
+        let all: Vec<usize> = (0..examples.len()).collect();
+        let (mut counters, mut rows) = (Counters::default(), Rows::default());
         for example in &examples {
-            Rows::default().push(&example.input, &mut counters);
+            rows.push(&example.input, &mut counters);
         }
+        rows.count(&all, &mut counters);
         let vocabularies = Vocabularies {
             tokens: counters.tokens.into_vocabulary(1).0,
             videos: counters.videos.into_vocabulary(1).0,
@@ -292,7 +307,6 @@ mod tests {
             served.push(&example.input, &mut &vocabularies);
         }
         let device = Device::flex();
-        let all: Vec<usize> = (0..examples.len()).collect();
         let [a, b] = [trained, served].map(|rows| rows.batch(&all, &normaliser, None, &device));
         assert_eq!(ints(a.video), ints(b.video));
         assert_eq!(ints(a.history), ints(b.history));

@@ -44,19 +44,9 @@ pub struct Ranker {
 impl Ranker {
     /// Loads the ranker in `directory` onto the CPU.
     pub fn load(directory: &Path) -> Result<Self> {
-        Self::load_on(directory, DeviceChoice::Cpu)
-    }
-
-    /// Loads the ranker in `directory` onto a device of choice.
-    pub fn load_on(directory: &Path, choice: DeviceChoice) -> Result<Self> {
-        let device = device::resolve(choice)?;
+        let device = device::resolve(DeviceChoice::Cpu)?;
         let (model, card) = artifact::load(directory, &device)?;
         Ok(Self { model, card, device })
-    }
-
-    /// How the ranker came to be.
-    pub fn card(&self) -> &ModelCard {
-        &self.card
     }
 
     /// A name for the ranker that changes with its weights, for the feed's log.
@@ -152,6 +142,9 @@ mod tests {
         copy("model.json");
         assert!(error().contains("weights.safetensors"));
         copy("weights.safetensors");
+        Ranker::load(&directory).unwrap();
+        // As a crash leaves it while another ranker takes its place.
+        fs::rename(&directory, root.path().join(".old-copy")).unwrap();
         Ranker::load(&directory).unwrap();
 
         let json = fs::read_to_string(directory.join("model.json")).unwrap();

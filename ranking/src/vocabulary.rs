@@ -1,6 +1,6 @@
 //! Names to embedding rows: the names seen in training enter, a fixed numbering leaves.
 //!
-//! INVARIANT: a vocabulary comes from the training split alone. A name that it lacks, or that
+//! INVARIANT: a vocabulary comes from the rows that train alone. A name that it lacks, or that
 //! was too rare to learn from, is [`UNKNOWN`]; nothing real is ever [`PADDING`].
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ pub const UNKNOWN: u32 = 1;
 /// The first row of a name of its own.
 const FIRST: u32 = 2;
 
-/// Numbers names in order of first sight and counts them.
+/// Numbers names in order of first sight, and counts those that are learnt from.
 #[derive(Clone, Debug, Default)]
 pub struct Counter {
     numbers: HashMap<String, u32>,
@@ -24,27 +24,31 @@ pub struct Counter {
 
 impl Counter {
     /// The provisional number of `name`.
-    pub fn count(&mut self, name: &str) -> u32 {
-        let number = if let Some(&number) = self.numbers.get(name) {
-            number
-        } else {
-            let number = self.names.len() as u32;
-            self.numbers.insert(name.to_owned(), number);
-            self.names.push(name.to_owned());
-            self.counts.push(0);
-            number
-        };
-        self.counts[number as usize] += 1;
+    pub fn number(&mut self, name: &str) -> u32 {
+        if let Some(&number) = self.numbers.get(name) {
+            return number;
+        }
+        let number = self.names.len() as u32;
+        self.numbers.insert(name.to_owned(), number);
+        self.names.push(name.to_owned());
+        self.counts.push(0);
         number
     }
 
-    /// Keeps the names seen at least `minimum` times. Returns the vocabulary, and the row of
-    /// each provisional number.
+    /// Counts the names with these numbers.
+    pub fn count(&mut self, numbers: &[u32]) {
+        for &number in numbers {
+            self.counts[number as usize] += 1;
+        }
+    }
+
+    /// Keeps the names counted at least `minimum` times, and at least once. Returns the vocabulary,
+    /// and the row of each provisional number.
     pub fn into_vocabulary(self, minimum: u32) -> (Vocabulary, Vec<u32>) {
         let mut kept = Vec::new();
         let mut rows = Vec::with_capacity(self.names.len());
         for (name, count) in self.names.into_iter().zip(self.counts) {
-            if count >= minimum {
+            if count >= minimum.max(1) {
                 rows.push(FIRST + kept.len() as u32);
                 kept.push(name);
             } else {
@@ -97,14 +101,13 @@ mod tests {
     #[test]
     fn rare_and_new_names_are_unknown() {
         let mut counter = Counter::default();
-        let numbers: Vec<u32> =
-            ["a", "b", "a", "c", "b", "a"].iter().map(|name| counter.count(name)).collect();
+        let numbers = ["a", "b", "a", "c", "b", "a", "late"].map(|name| counter.number(name));
+        counter.count(&numbers[..6]);
         let (vocabulary, rows) = counter.into_vocabulary(2);
         assert_eq!(vocabulary.rows(), 4);
         assert_eq!(vocabulary.row("c"), UNKNOWN);
         assert_eq!(vocabulary.row("never"), UNKNOWN);
-        let mapped: Vec<u32> = numbers.iter().map(|&number| rows[number as usize]).collect();
-        assert_eq!(mapped, [2, 3, 2, UNKNOWN, 3, 2]);
+        assert_eq!(numbers.map(|number| rows[number as usize]), [2, 3, 2, UNKNOWN, 3, 2, UNKNOWN]);
     }
 
     proptest! {
@@ -114,7 +117,8 @@ mod tests {
             minimum in 0_u32..4,
         ) {
             let mut counter = Counter::default();
-            let numbers: Vec<u32> = names.iter().map(|name| counter.count(name)).collect();
+            let numbers: Vec<u32> = names.iter().map(|name| counter.number(name)).collect();
+            counter.count(&numbers);
             let (vocabulary, rows) = counter.into_vocabulary(minimum);
             let json = serde_json::to_string(&vocabulary).unwrap();
             let read: Vocabulary = serde_json::from_str(&json).unwrap();

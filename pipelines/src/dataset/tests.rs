@@ -1,12 +1,14 @@
-use kinora_schema::ranking::examples_from_batch;
+use kinora_schema::ranking::{RankingInput, examples_from_batch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::catalog::{HistoryRecord, VideoRecord, add_histories, upsert_videos};
 use crate::fixtures::{NOW_MS, START_MS, event, outcome};
 use crate::ingest::ingest_events;
 use crate::progress::silent;
+use crate::query::{QueryLimits, query};
 
 fn read(path: &Path) -> Vec<RankingExample> {
     let reader =
@@ -89,15 +91,26 @@ async fn building_twice_gives_the_same_bytes_and_the_manifest_is_true() {
 }
 
 #[tokio::test]
-async fn people_who_opted_out_leave_no_trace() {
+async fn people_who_opted_out_have_no_rows_and_others_see_the_clips_as_the_feed_does() {
+    let directory = TempDir::new().unwrap();
+    let lake = Lake::open(directory.path().join("lake")).await.unwrap();
+    ingest_events(&lake, "test", history(30), NOW_MS).await.unwrap();
+    let watched = |user: &str, ordinal| HistoryRecord {
+        user_id: UserId::new(user),
+        ordinal,
+        video_id: VideoId::new("v1"),
+        outcomes: 2,
+        before_ms: START_MS,
+    };
+    add_histories(&lake, &[watched("u1", 0), watched("u1", 1), watched("u2", 0)]).await.unwrap();
     let opted_out: HashSet<UserId> = [UserId::new("u1")].into();
-    let with = history(30);
-    let without: Vec<Event> =
-        with.iter().filter(|event| !opted_out.contains(&event.user_id)).cloned().collect();
+    let out = directory.path().join("dataset");
+    build_ranking(&lake, &out, &all_time(), &mut silent()).await.unwrap();
+    let mut everybody = read(&out.join("all.parquet"));
+    everybody.retain(|example| example.user_id != "u1");
     let options = DatasetOptions { opted_out, ..all_time() };
-    let (opted, _) = built_from(with, &options).await;
-    let (never, _) = built_from(without, &all_time()).await;
-    assert_eq!(read(&file(&opted, "all.parquet")), read(&file(&never, "all.parquet")));
+    build_ranking(&lake, &out, &options, &mut silent()).await.unwrap();
+    assert_eq!(read(&out.join("all.parquet")), everybody);
 }
 
 #[tokio::test]
@@ -168,8 +181,14 @@ fn examples_of(mut events: Vec<Event>) -> Vec<RankingExample> {
     }
     let directory = TempDir::new().unwrap();
     let writer = SplitWriter::create(directory.path(), split("all", 0, i64::MAX)).unwrap();
-    let mut pass =
-        Pass { state: FeatureState::default(), outcomes, writers: vec![writer], moment: Vec::new() };
+    let nobody = HashSet::new();
+    let mut pass = Pass {
+        state: FeatureState::default(),
+        outcomes,
+        writers: vec![writer],
+        opted_out: &nobody,
+        moment: Vec::new(),
+    };
     for event in events {
         pass.take(event).unwrap();
     }
@@ -216,5 +235,103 @@ proptest! {
             compared,
             events.iter().filter(|e| e.kind == EventKind::Impression && e.event_time_ms <= time_ms).count()
         );
+    }
+}
+
+/// Impressions of a clip each, and what is said to have followed: at times of another clock, with
+/// lengths and watches of its own, and now and then by somebody else or of another clip.
+fn told() -> impl Strategy<Value = Vec<Event>> {
+    let kind = proptest::sample::select(EventKind::ALL[1..].to_vec());
+    let duration_ms = || proptest::option::of(1i64..30_000);
+    let followed = (kind, -12i64..12, duration_ms(), proptest::option::of(0i64..30_000), 0u8..8);
+    let impression = (0i64..12, 0u32..3, duration_ms(), proptest::collection::vec(followed, 0..5));
+    proptest::collection::vec(impression, 1..10).prop_map(|impressions| {
+        let mut events = Vec::new();
+        for (time, user, duration_ms, outcomes) in impressions {
+            let number = events.len() as u64;
+            let (user, video) = (format!("u{user}"), format!("v{number}"));
+            let mut shown = event(number, EventKind::Impression, START_MS + time, &user, &video);
+            shown.duration_ms = duration_ms;
+            for (after, (kind, after_ms, duration_ms, watch_ms, other)) in (1..).zip(outcomes) {
+                let mut followed = outcome(number + after, kind, after_ms, &shown);
+                followed.duration_ms = duration_ms;
+                followed.watch_ms = watch_ms.or((kind == EventKind::Watch).then_some(0));
+                match other {
+                    0 => followed.user_id = UserId::new("u9"),
+                    1 => followed.video_id = VideoId::new("v999"),
+                    _ => {}
+                }
+                events.push(followed);
+            }
+            events.push(shown);
+        }
+        events
+    })
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    /// Whatever the clocks, no example sees what its own impression led to.
+    #[test]
+    fn no_history_holds_its_own_impressions_outcome(events in told()) {
+        let (directory, _) = block_on(built_from(events, &all_time()));
+        for example in read(&file(&directory, "all.parquet")) {
+            let RankingInput { video_id, history, .. } = &example.input;
+            // The clip was shown once: it can only be there by its outcome.
+            prop_assert!(history.iter().all(|item| item.video_id != *video_id), "{:?}", example);
+        }
+    }
+
+    /// The analysts' view and the training set tell the same of every impression.
+    #[test]
+    fn the_view_and_the_training_set_agree_row_for_row(events in told()) {
+        let directory = TempDir::new().unwrap();
+        let out = directory.path().join("dataset");
+        let rows = block_on(async {
+            let lake = Lake::open(directory.path().join("lake")).await.unwrap();
+            ingest_events(&lake, "test", events, NOW_MS).await.unwrap();
+            let lengths = [Some(9_000), Some(0), None].into_iter().enumerate();
+            let records: Vec<VideoRecord> = lengths.map(|(number, ms)| record(number, ms)).collect();
+            upsert_videos(&lake, &records, NOW_MS).await.unwrap();
+            build_ranking(&lake, &out, &all_time(), &mut silent()).await.unwrap();
+            let sql = "select impression_id, user_id, video_id, event_time_ms, watch_ms,
+                coalesce(duration_ms, 0) as duration_ms, click, long_view, liked, followed, commented,
+                shared, profile_entered, not_interested, reported
+                from impression_outcomes order by impression_id";
+            let context = lake.session().await.unwrap();
+            query(&context, sql, QueryLimits::default()).await.unwrap().to_json_rows().unwrap()
+        });
+        let mut examples = read(&out.join("all.parquet"));
+        examples.sort_by(|a, b| a.impression_id.cmp(&b.impression_id));
+        prop_assert_eq!(rows.len(), examples.len());
+        for (row, example) in rows.iter().zip(&examples) {
+            let mut told = serde_json::json!({
+                "impression_id": example.impression_id, "user_id": example.user_id,
+                "video_id": example.input.video_id, "event_time_ms": example.event_time_ms,
+                "watch_ms": example.watch_ms, "duration_ms": example.duration_ms,
+            });
+            let columns = ["click", "long_view", "liked", "followed", "commented", "shared",
+                "profile_entered", "not_interested", "reported"];
+            for (column, label) in columns.into_iter().zip(example.labels) {
+                told[column] = label.into();
+            }
+            prop_assert_eq!(row, &told);
+        }
+    }
+}
+
+fn record(number: usize, duration_ms: Option<i64>) -> VideoRecord {
+    VideoRecord {
+        video_id: VideoId::new(format!("v{number}")),
+        creator_id: None,
+        duration_ms,
+        created_time_ms: None,
+        topic: None,
+        caption: None,
+        attributes: Vec::new(),
     }
 }

@@ -1,5 +1,7 @@
 //! Counters of a person, a clip, a creator or a pair, and the smoothed means made of them.
 
+use kinora_schema::ranking::Engagement;
+
 /// Watches' worth of the platform's mean that a person's or a clip's mean over watches starts from.
 const PRIOR_WATCHES: f64 = 10.0;
 /// The platform's rates before it has any events.
@@ -51,6 +53,17 @@ impl Counts {
                 self.imported_long_views = self.imported_long_views.saturating_add(u32::from(long));
                 self.imported_likes = self.imported_likes.saturating_add(u32::from(liked));
             }
+        }
+    }
+
+    pub(super) fn engagement(&self) -> Engagement {
+        // As in `rates`: an outcome without an impression is no reason for a rate above one.
+        let count = |count: u32| count.min(self.impressions) as f32;
+        Engagement {
+            impressions: self.impressions as f32,
+            clicks: count(self.clicks),
+            long_views: count(self.long_views),
+            likes: count(self.likes),
         }
     }
 

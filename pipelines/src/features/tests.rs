@@ -119,6 +119,23 @@ fn without_personalisation_everybody_is_alike() {
 }
 
 #[test]
+fn engagement_is_what_was_counted_not_what_is_expected() {
+    let mut state = FeatureState::default();
+    let shown = event(1, EventKind::Impression, START_MS, "u1", "v1");
+    let second = event(2, EventKind::Impression, START_MS + 1, "u2", "v1");
+    for event in [&shown, &second, &outcome(3, EventKind::Like, 5, &shown)] {
+        state.observe(event);
+    }
+    // Three clicks of two impressions: one came by a link.
+    for number in 4..7 {
+        state.observe(&event(number, EventKind::Click, START_MS + 9, "u3", "v1"));
+    }
+    let counted = Engagement { impressions: 2.0, clicks: 2.0, long_views: 0.0, likes: 1.0 };
+    assert_eq!(state.engagement(&VideoId::new("v1")), counted);
+    assert_eq!(state.engagement(&VideoId::new("never seen")), Engagement::default());
+}
+
+#[test]
 fn histories_keep_the_last_items_in_order_and_wait_for_their_time() {
     let mut state = FeatureState::default();
     let user = UserId::new("u1");
@@ -131,7 +148,7 @@ fn histories_keep_the_last_items_in_order_and_wait_for_their_time() {
             before_ms: START_MS,
         })
         .collect();
-    state.set_history(&user, START_MS, &items);
+    state.set_history(Some(&user), START_MS, &items);
     state.observe(&event(1, EventKind::Click, START_MS - 5, "u1", "early"));
     assert_eq!(input_at(&state, START_MS - 4).history.len(), 1);
     state.advance(START_MS);

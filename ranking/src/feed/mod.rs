@@ -17,7 +17,8 @@ pub mod sources;
 pub mod stage;
 pub mod weights;
 
-pub use candidate::{AgeBand, CameoConsent, Candidate, Engagement, Moderation};
+pub use candidate::{AgeBand, CameoConsent, Candidate, Moderation};
+pub use kinora_schema::ranking::Engagement;
 pub use page::{FeedItem, FeedPage, StageCount};
 pub use query::FeedQuery;
 pub use sources::SourceKind;

@@ -26,6 +26,8 @@ pub struct FeedItem {
     /// Zero-based place on the page.
     pub position: usize,
     pub source: SourceKind,
+    /// Whether the score drew on what the person did before.
+    pub personal: bool,
     /// Expected value of showing it. Null in JSON where it could not be computed.
     pub score: f32,
     /// Probability with which the policy shows this clip at this place, in (0, 1].
@@ -41,18 +43,13 @@ impl FeedItem {
         match self.source {
             SourceKind::Following => "from a creator you follow",
             SourceKind::Nearby => "popular near you",
-            SourceKind::Trending if self.features.contains_key(PERSONAL_MARK) => {
-                "like clips that you enjoyed"
-            }
+            SourceKind::Trending if self.personal => "like clips that you enjoyed",
             SourceKind::Trending => "popular with everyone",
             SourceKind::Fresh => "new here",
             SourceKind::Exploration => "new: shown to find out who likes it",
         }
     }
 }
-
-/// A feature that is there only where a score was personal.
-pub(crate) const PERSONAL_MARK: &str = "predicted_click";
 
 /// What entered and left one stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

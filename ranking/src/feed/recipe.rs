@@ -1,9 +1,9 @@
 //! The feed, top to bottom: a query, the clips there are and their features enter; a page
 //! leaves, with every clip that is not on it counted.
 //!
-//! INVARIANT: nothing unsafe is shown whatever the scores say, because filters see every clip
-//! and scorers only what they left; and with personalisation off no stage can tell two people
-//! apart, because the query that the stages see does not.
+//! INVARIANT: nothing unsafe is shown whatever the scores say, because only what the filters left
+//! is scored and chosen; and with personalisation off no stage can tell two people apart, because
+//! the query that the stages see does not.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::explore;
 use super::filters::{
     AgeFilter, BlockedFilter, CameoFilter, ModerationFilter, ScrolledFilter, SeenFilter, SensitiveFilter,
 };
-use super::page::{FeedItem, FeedPage, PERSONAL_MARK};
+use super::page::{FeedItem, FeedPage};
 use super::query::FeedQuery;
 use super::scorers::{Personal, Popularity};
 use super::select::Diverse;
@@ -30,7 +30,7 @@ const RECIPE: &str = "feed-1";
 /// Most items on one page.
 pub const MAX_LIMIT: usize = 100;
 
-/// Makes a page of the feed with the platform's default [`Weights`].
+/// Makes a page of the feed.
 ///
 /// `inputs` are the ranker's inputs by clip, as of now. Where one is missing, or the ranker is,
 /// the clip is judged by its popularity: there is a feed before there is a model.
@@ -40,17 +40,7 @@ pub fn rank(
     inputs: &Inputs,
     ranker: Option<&Ranker>,
 ) -> FeedPage {
-    rank_with(&Weights::default(), query, candidates, inputs, ranker)
-}
-
-/// [`rank`] with other weights.
-pub fn rank_with(
-    weights: &Weights,
-    query: &FeedQuery,
-    candidates: Vec<Candidate>,
-    inputs: &Inputs,
-    ranker: Option<&Ranker>,
-) -> FeedPage {
+    let weights = &Weights::default();
     let query = query.permitted();
     let ranker = ranker.filter(|_| query.personalised);
     let mut trace = Trace::default();
@@ -119,6 +109,7 @@ pub fn rank_with(
             features: features(&clip, inputs),
             position,
             source: clip.source,
+            personal: is_personal(&clip, inputs),
             score: clip.value,
             propensity,
             policy: policy.clone(),
@@ -126,6 +117,12 @@ pub fn rank_with(
         })
         .collect();
     FeedPage { items, dropped: trace.dropped, stages: trace.stages, policy }
+}
+
+/// Whether there was a history to score by: to a new person the ranker can only tell what is popular.
+fn is_personal(clip: &Scored, inputs: &Inputs) -> bool {
+    let input = inputs.get(&clip.candidate.video_id);
+    clip.prediction.is_some() && input.is_some_and(|input| !input.history.is_empty())
 }
 
 /// What the clip was scored on. A clip that was not scored for this person has no features of
@@ -139,7 +136,6 @@ fn features(clip: &Scored, inputs: &Inputs) -> BTreeMap<String, f32> {
     };
     log("value".to_owned(), clip.value);
     if let Some(prediction) = &clip.prediction {
-        debug_assert_eq!(PERSONAL_MARK, "predicted_click");
         for task in Task::ALL {
             log(format!("predicted_{}", task.as_str()), prediction.probability(task));
         }

@@ -245,6 +245,14 @@ fn with_personalisation_off_the_ranker_is_not_asked() {
     let on = rank(&query(), clips.clone(), &inputs("u0"), Some(&ranker));
     assert!(on.policy.contains(ranker.version()));
     assert!(on.items.iter().all(|item| item.features.contains_key("predicted_click")));
+    assert!(on.items.iter().all(|item| item.reason() == "like clips that you enjoyed"));
+    // Somebody new has enjoyed nothing yet, whatever the ranker says.
+    let mut blank = inputs("u0");
+    for input in blank.values_mut() {
+        input.history.clear();
+    }
+    let new = rank(&query(), clips, &blank, Some(&ranker));
+    assert!(new.items.iter().all(|item| item.reason() == "popular with everyone"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The training split in memory: a dataset enters, batches with their targets leave.
 //!
-//! INVARIANT: vocabularies and statistics come from this split alone, and the rows that
-//! calibrate are later than every row that trains.
+//! INVARIANT: vocabularies and statistics come from the rows that train alone, and the rows that
+//! calibrate are later than every one of those.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use kinora_harness::seed::derive;
@@ -32,7 +32,7 @@ pub(super) struct Data {
     pub(super) rows: Rows,
     outcomes: Outcomes,
     pub(super) normaliser: Normaliser,
-    watch: WatchQuantiles,
+    pub(super) watch: WatchQuantiles,
     /// The watch head's target of each row.
     watch_quantiles: Vec<f32>,
     pub(super) vocabularies: Vocabularies,
@@ -56,19 +56,21 @@ impl Data {
             let split = TRAIN_SPLIT.to_owned();
             return Err(RankingError::TooFew { split, rows: rows.len(), needed: FEWEST_ROWS });
         }
-        let (tokens, token_rows) = counters.tokens.into_vocabulary(hyper.token_minimum);
-        let (videos, video_rows) = counters.videos.into_vocabulary(hyper.video_minimum);
-        rows.renumber(&token_rows, &video_rows);
-
         let mut train: Vec<usize> = (0..rows.len()).collect();
         train.sort_by_key(|&row| outcomes.event_time_ms[row]);
         let kept = rows.len() - (rows.len() as f64 * hyper.calibration_share) as usize;
         let held_out = train.split_off(kept);
 
-        let normaliser = Normaliser::fit(rows.dense());
+        rows.count(&train, &mut counters);
+        let (tokens, token_rows) = counters.tokens.into_vocabulary(hyper.token_minimum);
+        let (videos, video_rows) = counters.videos.into_vocabulary(hyper.video_minimum);
+        rows.renumber(&token_rows, &video_rows);
+
+        let normaliser = Normaliser::fit(&train.iter().map(|&row| &rows.dense()[row]));
         let durations = rows.dense().iter().map(|dense| duration(dense));
         let watches: Vec<(f32, f32)> = durations.zip(outcomes.watch_ms.iter().copied()).collect();
-        let watch = WatchQuantiles::fit(&watches, hyper.watch_buckets);
+        let learnt: Vec<(f32, f32)> = train.iter().map(|&row| watches[row]).collect();
+        let watch = WatchQuantiles::fit(&learnt, hyper.watch_buckets);
         let watch_quantiles =
             watches.iter().map(|&(duration, watch_ms)| watch.quantile(duration, watch_ms)).collect();
         Ok(Self {

@@ -2,6 +2,7 @@ use std::fs;
 
 use burn::tensor::Device;
 use kinora_harness::run;
+use kinora_schema::ranking::{DENSE, RankingExample};
 
 use super::*;
 use crate::fixture;
@@ -64,6 +65,28 @@ fn an_interrupted_training_resumes_to_the_weights_of_an_uninterrupted_one() {
     };
     assert_eq!((stops, report.steps), (14, 15));
     assert_eq!(weights(&options), uninterrupted);
+}
+
+#[test]
+fn what_calibrates_is_not_learnt_from() {
+    let root = tempfile::tempdir().unwrap();
+    let hyper = Hyperparameters { token_minimum: 0, video_minimum: 0, ..Hyperparameters::default() };
+    let data_of = |late: fn(&mut RankingExample)| {
+        let mut examples = fixture::examples(300, 2);
+        examples[270..].iter_mut().for_each(late);
+        fixture::write_dataset(root.path(), &[("train", &examples)]);
+        Data::read(&Dataset::open(root.path()).unwrap(), &hyper).unwrap()
+    };
+    let plain = data_of(|_| {});
+    let strange = data_of(|example| {
+        example.input.dense = [1e6; DENSE];
+        example.input.user_tokens = vec!["late=1".to_owned()];
+        example.input.video_id = "late".into();
+        example.watch_ms = 80_000_000;
+    });
+    assert_eq!(plain.held_out, (270..300).collect::<Vec<_>>());
+    assert_eq!(plain.vocabularies, strange.vocabularies);
+    assert_eq!((plain.normaliser, plain.watch), (strange.normaliser, strange.watch));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //! Values are on the scale of the ranker's, with the platform's weights on observed rates, so
 //! that clips scored either way can stand on one page.
 
-use crate::feed::candidate::{Candidate, Engagement};
+use kinora_schema::ranking::Engagement;
+
+use crate::feed::candidate::Candidate;
 use crate::feed::query::FeedQuery;
 use crate::feed::stage::{Scored, Scorer};
 use crate::feed::weights::Weights;
@@ -68,6 +70,40 @@ impl Scorer for Popularity {
     fn score(&self, query: &FeedQuery, clips: &mut [Scored]) {
         for clip in clips {
             clip.value = self.value(&clip.candidate, query.now_ms);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::{AgeBand, CameoConsent, Moderation};
+
+    fn clip(clicks: f32) -> Candidate {
+        Candidate {
+            video_id: "v".into(),
+            creator_id: "c".into(),
+            created_ms: 0,
+            duration_ms: 4_000,
+            topic: None,
+            caption: String::new(),
+            location: None,
+            moderation: Moderation::Cleared,
+            cameo: CameoConsent::NotUsed,
+            audience: AgeBand::Teen,
+            sensitive: false,
+            engagement: Engagement { impressions: 20.0, clicks, ..Engagement::default() },
+        }
+    }
+
+    #[test]
+    fn a_clip_is_half_its_own_record_after_as_many_impressions_as_the_prior() {
+        let weights = Weights::default();
+        let popularity = Popularity::of(&[clip(0.0), clip(20.0)], &weights);
+        let far_future_ms = 100 * 365 * 86_400_000;
+        for (clicks, rate) in [(0.0, 0.25), (20.0, 0.75)] {
+            let value = popularity.value(&clip(clicks), far_future_ms);
+            assert!((value - weights.click * rate * OLD_SHARE).abs() < 1e-6, "{value}");
         }
     }
 }
