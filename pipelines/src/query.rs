@@ -1,15 +1,20 @@
 //! SQL over the lake, read only.
 //!
-//! A statement enters as text; rows leave as Arrow batches, bounded in number, time and memory.
-//! INVARIANT: only plans that read are run: DDL, DML (COPY among it) and statements such as SET are
-//! refused by the planner, whatever the caller's role.
+//! A statement enters as text; rows leave as Arrow batches, bounded in number, bytes, time and
+//! memory. INVARIANT: only plans that read are run: DDL, DML (COPY among it) and statements such as
+//! SET are refused by the planner, whatever the caller's role.
 
+mod bounded;
+
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -37,9 +42,11 @@ impl LakeRuntime {
     }
 }
 
-pub(crate) fn new_session(runtime: &LakeRuntime) -> SessionContext {
+pub(crate) fn new_session(runtime: &LakeRuntime) -> Result<SessionContext, PipelineError> {
     let config = SessionConfig::new().with_information_schema(true);
-    SessionContext::new_with_config_rt(config, Arc::clone(&runtime.0))
+    let context = SessionContext::new_with_config_rt(config, Arc::clone(&runtime.0));
+    bounded::register(&context).map_err(PipelineError::Read)?;
+    Ok(context)
 }
 
 /// Bounds of one query.
@@ -47,13 +54,15 @@ pub(crate) fn new_session(runtime: &LakeRuntime) -> SessionContext {
 pub struct QueryLimits {
     /// Rows returned at most; [`QueryResult::truncated`] says whether there were more.
     pub max_rows: usize,
+    /// Bytes that the rows may take, as Arrow and as JSON; an answer that is larger is refused.
+    pub max_bytes: usize,
     /// Time that planning and running may take together.
     pub deadline: Duration,
 }
 
 impl Default for QueryLimits {
     fn default() -> Self {
-        Self { max_rows: 10_000, deadline: Duration::from_secs(30) }
+        Self { max_rows: 10_000, max_bytes: 256 << 20, deadline: Duration::from_secs(30) }
     }
 }
 
@@ -64,6 +73,7 @@ pub struct QueryResult {
     pub batches: Vec<RecordBatch>,
     /// There were more rows than the limit.
     pub truncated: bool,
+    max_bytes: usize,
 }
 
 /// Why a query was not answered; one line, fit for the person who wrote it.
@@ -78,6 +88,8 @@ pub enum QueryError {
     Deadline { seconds: u64 },
     #[error("the query needs more memory than it may use: aggregate or filter more")]
     Memory,
+    #[error("the answer is larger than {max_bytes} bytes: select fewer columns, filter or aggregate more")]
+    TooLarge { max_bytes: usize },
     #[error("the rows cannot be shown: {0}")]
     Render(String),
 }
@@ -88,29 +100,33 @@ pub async fn query(
     sql: &str,
     limits: QueryLimits,
 ) -> Result<QueryResult, QueryError> {
-    tokio::time::timeout(limits.deadline, run(context, sql, limits.max_rows))
+    tokio::time::timeout(limits.deadline, run(context, sql, limits))
         .await
         .map_err(|_| QueryError::Deadline { seconds: limits.deadline.as_secs() })?
 }
 
-async fn run(context: &SessionContext, sql: &str, max_rows: usize) -> Result<QueryResult, QueryError> {
+async fn run(context: &SessionContext, sql: &str, limits: QueryLimits) -> Result<QueryResult, QueryError> {
+    let QueryLimits { max_rows, max_bytes, .. } = limits;
     let read_only =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let frame = context.sql_with_options(sql, read_only).await.map_err(refused)?;
     let mut stream = frame.execute_stream().await.map_err(failed)?;
     let schema = stream.schema();
-    let (mut batches, mut rows) = (Vec::new(), 0);
-    while let Some(batch) = stream.next().await {
+    let (mut batches, mut rows, mut truncated) = (Vec::new(), 0, false);
+    let mut memory = RecordBatchMemoryCounter::new();
+    while !truncated && let Some(batch) = stream.next().await {
         let batch = batch.map_err(failed)?;
         let room = max_rows - rows;
-        if batch.num_rows() > room {
-            batches.push(batch.slice(0, room));
-            return Ok(QueryResult { schema, batches, truncated: true });
+        truncated = batch.num_rows() > room;
+        let batch = if truncated { batch.slice(0, room) } else { batch };
+        memory.count_batch(&batch);
+        if memory.memory_usage() > max_bytes {
+            return Err(QueryError::TooLarge { max_bytes });
         }
         rows += batch.num_rows();
         batches.push(batch);
     }
-    Ok(QueryResult { schema, batches, truncated: false })
+    Ok(QueryResult { schema, batches, truncated, max_bytes })
 }
 
 impl QueryResult {
@@ -121,27 +137,82 @@ impl QueryResult {
 
     /// The rows as JSON objects, one a row, nulls included.
     pub fn to_json_rows(&self) -> Result<Vec<serde_json::Value>, QueryError> {
+        let mut json = CappedBuffer { bytes: Vec::new(), max_bytes: self.max_bytes };
         let mut writer = arrow::json::WriterBuilder::new()
             .with_explicit_nulls(true)
-            .build::<_, arrow::json::writer::JsonArray>(Vec::new());
-        for batch in &self.batches {
-            writer.write(batch).map_err(|error| QueryError::Render(one_line(&error.to_string())))?;
-        }
-        writer.finish().map_err(|error| QueryError::Render(one_line(&error.to_string())))?;
-        let json = writer.into_inner();
-        if json.is_empty() {
+            .build::<_, arrow::json::writer::JsonArray>(&mut json);
+        let batches: Vec<&RecordBatch> = self.batches.iter().collect();
+        writer.write_batches(&batches).and_then(|()| writer.finish()).map_err(|error| match error {
+            ArrowError::IoError(_, _) => QueryError::TooLarge { max_bytes: self.max_bytes },
+            other => QueryError::Render(one_line(&other.to_string())),
+        })?;
+        if json.bytes.is_empty() {
             return Ok(Vec::new());
         }
-        serde_json::from_slice(&json).map_err(|error| QueryError::Render(one_line(&error.to_string())))
+        serde_json::from_slice(&json.bytes).map_err(|error| QueryError::Render(one_line(&error.to_string())))
     }
 
     /// The rows as a table of text.
     pub fn to_table(&self) -> Result<String, QueryError> {
         let empty = [RecordBatch::new_empty(Arc::clone(&self.schema))];
         let batches = if self.batches.is_empty() { &empty[..] } else { &self.batches };
-        pretty_format_batches(batches)
-            .map(|table| format!("{table}"))
+        let read: Result<Vec<RecordBatch>, ArrowError> = batches.iter().map(with_readable_floats).collect();
+        read.and_then(|batches| pretty_format_batches(&batches).map(|table| table.to_string()))
             .map_err(|error| QueryError::Render(one_line(&error.to_string())))
+    }
+}
+
+/// The batch with its fractions as text of a few digits: JSON keeps them whole, a person reads these.
+fn with_readable_floats(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
+        if !field.data_type().is_floating() {
+            return Ok((field.name().clone(), Arc::clone(column)));
+        }
+        let floats = arrow::compute::cast(column, &DataType::Float64)?;
+        let text: StringArray =
+            floats.as_primitive::<Float64Type>().iter().map(|value| value.map(readable)).collect();
+        Ok((field.name().clone(), Arc::new(text) as ArrayRef))
+    });
+    let (names, columns): (Vec<String>, Vec<ArrayRef>) =
+        columns.collect::<Result<Vec<_>, ArrowError>>()?.into_iter().unzip();
+    let fields: Vec<Field> = names
+        .into_iter()
+        .zip(&columns)
+        .map(|(name, column)| Field::new(name, column.data_type().clone(), true))
+        .collect();
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
+}
+
+/// Four digits after the point at most, or a power of ten where that would leave nothing.
+fn readable(value: f64) -> String {
+    if value != 0.0 && (value.abs() < 1e-3 || value.abs() >= 1e15) {
+        return format!("{value:.3e}");
+    }
+    let text = format!("{value:.4}");
+    let short = text.trim_end_matches('0');
+    if short.ends_with('.') { format!("{short}0") } else { short.to_owned() }
+}
+
+/// What is written, up to a limit: values that batches share, and the names of columns, are written
+/// once for each row.
+struct CappedBuffer {
+    bytes: Vec<u8>,
+    max_bytes: usize,
+}
+
+impl io::Write for CappedBuffer {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + text.len() > self.max_bytes {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -25,7 +25,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let lake = open_lake(context).await?;
     let session = lake.session().await?;
-    let limits = QueryLimits { max_rows: args.max_rows, deadline: Duration::from_secs(args.timeout_s) };
+    let deadline = Duration::from_secs(args.timeout_s);
+    let limits = QueryLimits { max_rows: args.max_rows, deadline, ..QueryLimits::default() };
     let result = query(&session, &args.query, limits).await?;
     if context.output.is_json() {
         let rows = json!({ "rows": result.to_json_rows()?, "truncated": result.truncated });

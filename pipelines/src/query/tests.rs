@@ -98,6 +98,41 @@ async fn rows_beyond_the_limit_are_cut_and_said_to_be() {
 }
 
 #[tokio::test]
+async fn an_answer_of_too_many_bytes_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let lake = lake_with_events(&directory).await;
+    let context = lake.session().await.unwrap();
+    let limits = |max_bytes| QueryLimits { max_bytes, ..QueryLimits::default() };
+    let sql = "select repeat('x', 1000) from events";
+    let error = query(&context, sql, limits(1000)).await.unwrap_err();
+    assert!(matches!(error, QueryError::TooLarge { max_bytes: 1000 }), "{error}");
+    // One text that all rows share is small until it is written out.
+    let shared = "select arrow_cast(repeat('x', 1000), 'Utf8View') as long from events";
+    let error = query(&context, shared, limits(8000)).await.and_then(|rows| rows.to_json_rows());
+    assert!(matches!(error, Err(QueryError::TooLarge { .. })), "{error:?}");
+    assert_eq!(query(&context, sql, limits(1 << 20)).await.unwrap().to_json_rows().unwrap().len(), 16);
+}
+
+#[tokio::test]
+async fn no_text_grows_by_a_number_in_the_query() {
+    let directory = TempDir::new().unwrap();
+    let lake = lake_with_events(&directory).await;
+    for sql in [
+        "select repeat('x', 2000000000)",
+        "select length(lpad('x', 2000000000, 'y'))",
+        "select rpad('x', n) from (select 2000000000 as n)",
+        "select repeat(repeat('x', 1000), 1000) from events",
+    ] {
+        let error = ask(&lake, sql).await.unwrap_err().to_string();
+        assert!(error.contains("longer than 4096 bytes") && !error.contains('\n'), "`{sql}`: {error}");
+    }
+    let rows =
+        ask(&lake, "select lpad(repeat('ab', 2), 6, '-') as bar, repeat(null, 2) as none").await.unwrap();
+    let expected = serde_json::json!([{ "bar": "--abab", "none": null }]);
+    assert_eq!(serde_json::Value::from(rows.to_json_rows().unwrap()), expected);
+}
+
+#[tokio::test]
 async fn a_query_that_does_not_end_is_stopped() {
     let directory = TempDir::new().unwrap();
     let lake = lake_with_events(&directory).await;
@@ -116,4 +151,13 @@ async fn mistakes_are_told_in_one_line() {
         let error = ask(&lake, sql).await.unwrap_err().to_string();
         assert!(!error.contains('\n') && error.len() > 20, "{error}");
     }
+}
+
+#[test]
+fn fractions_are_printed_as_people_read_them() {
+    let shown = |value: f64| super::readable(value);
+    assert_eq!(shown(0.425_367_047_308), "0.4254");
+    assert_eq!(shown(53_008.859), "53008.859");
+    assert_eq!((shown(0.0), shown(2.0), shown(-0.5)), ("0.0".into(), "2.0".into(), "-0.5".into()));
+    assert_eq!(shown(0.000_012_34), "1.234e-5");
 }
