@@ -60,7 +60,7 @@ pub(crate) fn run(args: Video, context: &Context) -> anyhow::Result<()> {
         ..TrainOptions::new(args.size, out, context.runs_dir())
     };
     let report = match tokio::task::block_in_place(|| train(&options)) {
-        Err(error) if error.is_interruption() => return Err(interrupt::Interrupted.into()),
+        Err(error) if error.is_interruption() => return Err(interrupt::Interrupted::Resumable.into()),
         report => report?,
     };
     context.output.result(&report, || format!("weights in {}", options.out_dir.display()))?;

@@ -62,6 +62,7 @@ impl Descent<'_> {
         mut loss: impl FnMut(&M, u64) -> Tensor<1>,
     ) -> Result<M, TrainError> {
         let (mut step, mut trained) = self.restore(module, groups)?;
+        let first = step + 1;
         let mut progress = Progress::new(self.name, self.steps, self.progress);
         let mut last_loss = f64::NAN;
         while step < self.steps {
@@ -73,7 +74,7 @@ impl Descent<'_> {
             let value = loss(&trained.module, step);
             trained = self.update(step, trained, &value);
             step += 1;
-            if step.is_multiple_of(LOSS_EVERY) || step == self.steps {
+            if step == first || step.is_multiple_of(LOSS_EVERY) || step == self.steps {
                 last_loss = f64::from(value.into_scalar::<f32>());
                 if !last_loss.is_finite() {
                     return Err(TrainError::Diverged { stage: self.name, step });
