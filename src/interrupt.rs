@@ -3,10 +3,16 @@
 use kinora_harness::interrupt::Interrupt;
 use thiserror::Error;
 
-/// The work was stopped on request, after saving what can be resumed.
+/// The work was stopped on request.
 #[derive(Debug, Error)]
-#[error("interrupted; run the same command again to go on from here")]
-pub(crate) struct Interrupted;
+pub(crate) enum Interrupted {
+    /// What was done is saved.
+    #[error("interrupted; run the same command again to go on from here")]
+    Resumable,
+    /// What was done is gone; nothing half done is left behind.
+    #[error("interrupted; nothing was written")]
+    Abandoned,
+}
 
 /// A flag that is set at the first Ctrl-C or SIGTERM. A second one ends the process at once.
 pub(crate) fn flag() -> Interrupt {

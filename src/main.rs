@@ -169,7 +169,7 @@ fn run(command: Command, context: Context) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
-            Command::Demo(args) => commands::demo::run(args, context).await,
+            Command::Demo(args) => Box::pin(commands::demo::run(args, context)).await,
             Command::Serve(args) => commands::serve::run(args, context).await,
             Command::Import(source) => commands::import::run(source, &context).await,
             Command::Ingest(args) => commands::ingest::run(args, &context).await,

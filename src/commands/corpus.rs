@@ -40,7 +40,7 @@ pub(crate) fn run(action: Action, context: &Context) -> anyhow::Result<()> {
         })
     });
     let manifest = match rendered {
-        Err(ExportError::Interrupted { .. }) => return Err(interrupt::Interrupted.into()),
+        Err(ExportError::Interrupted { .. }) => return Err(interrupt::Interrupted::Abandoned.into()),
         rendered => rendered?,
     };
     context.output.result(&manifest, || {

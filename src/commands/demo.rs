@@ -51,6 +51,7 @@ const STEPS: usize = 5;
 /// What is done already, kept in the data directory.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Done {
+    seed: Option<u64>,
     /// First day of the simulation, UTC milliseconds.
     start_ms: Option<i64>,
     simulated: bool,
@@ -68,6 +69,13 @@ pub(crate) async fn run(args: Args, mut context: Context) -> anyhow::Result<()> 
     let data_dir = context.data_dir().to_owned();
     fs::create_dir_all(&data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
     let mut journal = Journal::open(data_dir.join("demo.json"))?;
+    let seed = *journal.done.seed.get_or_insert(args.seed);
+    anyhow::ensure!(
+        seed == args.seed,
+        "{} holds the demo of seed {seed}; choose another --data-dir for seed {}",
+        data_dir.display(),
+        args.seed
+    );
 
     let simulation = simulate_platform(&args, &context, &mut journal).await?;
     train_ranker(&args, &context, &mut journal).await?;
@@ -85,7 +93,7 @@ pub(crate) async fn run(args: Args, mut context: Context) -> anyhow::Result<()> 
 
     let published = tokio::select! {
         published = publish_clips(&args, &context, &app, &simulation, &mut journal) => published,
-        () = interrupt::signal() => Err(interrupt::Interrupted.into()),
+        () = interrupt::signal() => Err(interrupt::Interrupted::Resumable.into()),
     };
     if published.is_ok() {
         step(&context, 5, &format!("ready after {:.0} s", started.elapsed().as_secs_f64()));
@@ -175,7 +183,7 @@ async fn train_ranker(args: &Args, context: &Context, journal: &mut Journal) -> 
         progress: context.output.progress(),
     };
     match tokio::task::block_in_place(|| train(&options))? {
-        TrainOutcome::Interrupted { .. } => return Err(interrupt::Interrupted.into()),
+        TrainOutcome::Interrupted { .. } => return Err(interrupt::Interrupted::Resumable.into()),
         TrainOutcome::Finished(_) => journal.record(|done| done.trained = true)?,
     }
     let report = tokio::task::block_in_place(|| kinora_ranking::evaluate(&options.out, &dataset, "eval"))?;
@@ -197,9 +205,11 @@ async fn publish_clips(
     let stride = (prompts.len() / args.clips.max(1)).max(1);
     let chosen: Vec<&str> =
         prompts.iter().step_by(stride).take(args.clips).map(|p| p.caption.as_str()).collect();
-    let missing: Vec<&str> = chosen
+    // A clip's number, and with it its creator and seed, is its own however often the demo is interrupted.
+    let missing: Vec<(usize, &str)> = chosen
         .into_iter()
-        .filter(|caption| !journal.done.published.iter().any(|done| done == caption))
+        .enumerate()
+        .filter(|(_, caption)| !journal.done.published.iter().any(|done| done == caption))
         .collect();
     if missing.is_empty() {
         step(context, 4, "the clips are published");
@@ -209,8 +219,8 @@ async fn publish_clips(
     let creators: Vec<String> =
         simulation.videos.iter().filter_map(|v| v.creator_id.clone()).map(CreatorId::into_string).collect();
     let mut bar = Progress::new("clips", missing.len() as u64, context.output.progress());
-    for (number, caption) in missing.iter().enumerate() {
-        bar.set(number as u64, caption);
+    for (done, (number, caption)) in missing.into_iter().enumerate() {
+        bar.set(done as u64, caption);
         let creator = creators.get(number * 7 % creators.len().max(1)).map_or("creator", String::as_str);
         let api = Api::of(app, creator, Role::User).await?;
         let seed = args.seed + number as u64;
@@ -218,7 +228,7 @@ async fn publish_clips(
             api.call(Method::POST, "/v1/videos", Some(json!({ "prompt": caption, "seed": seed }))).await?;
         let id = api.finished(video).await?;
         api.call(Method::POST, "/v1/posts", Some(json!({ "video_id": id, "caption": caption }))).await?;
-        journal.record(|done| done.published.push((*caption).to_owned()))?;
+        journal.record(|done| done.published.push(caption.to_owned()))?;
     }
     bar.finish("published");
     Ok(())

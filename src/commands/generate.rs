@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         })
     });
     let clip = match drawn {
-        Err(GenerateError::Cancelled) => return Err(interrupt::Interrupted.into()),
+        Err(GenerateError::Cancelled) => return Err(interrupt::Interrupted::Abandoned.into()),
         clip => clip?,
     };
     bar.finish("encoding");

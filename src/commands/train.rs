@@ -72,7 +72,7 @@ fn ranker(args: Ranker, context: &Context) -> anyhow::Result<()> {
         progress: context.output.progress(),
     };
     match tokio::task::block_in_place(|| train(&options))? {
-        TrainOutcome::Interrupted { .. } => Err(interrupt::Interrupted.into()),
+        TrainOutcome::Interrupted { .. } => Err(interrupt::Interrupted::Resumable.into()),
         TrainOutcome::Finished(report) => {
             context.output.result(&report, || {
                 format!(

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::program::{Server, skip, turn};
+use crate::program::{Server, say, skip, turn};
 
 #[test]
 fn a_prompt_becomes_a_clip_that_chromium_plays_with_sound() {
@@ -29,5 +29,5 @@ fn a_prompt_becomes_a_clip_that_chromium_plays_with_sound() {
     let stdout = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&run.stderr));
     let figures: Value = serde_json::from_str(stdout.trim()).unwrap();
-    eprintln!("chromium: {figures}");
+    say(&format!("chromium: {figures}"));
 }

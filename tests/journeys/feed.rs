@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::program::{Client, Server, kinora, succeed, succeed_json, turn};
+use crate::program::{Client, Server, kinora, say, succeed, succeed_json, turn};
 
 const TOPICS: [(&str, &str); 3] = [
     ("bounce", "bounces twice"),
@@ -49,7 +49,7 @@ fn platform() -> (tempfile::TempDir, Server, Value) {
     let report = succeed_json(
         kinora(here).args(["eval", "ranker", "--model"]).arg(model).arg("--dataset").arg(&dataset),
     );
-    eprintln!("simulated platform, held-out days: click AUC {}", report["tasks"]["click"]["auc"]);
+    say(&format!("simulated platform, held-out days: click AUC {}", report["tasks"]["click"]["auc"]));
 
     let server = Server::on(here);
     let creator = server.user("studio");
@@ -105,9 +105,9 @@ fn the_feed_ranks_what_a_simulated_person_likes_and_forgets_who_they_are_when_to
         shares.push(pairs_in_order(&liked));
     }
     let mean = shares.iter().sum::<f64>() / shares.len() as f64;
-    eprintln!(
+    say(&format!(
         "pairs of new clips that {VIEWERS} simulated people's feeds order by their taste: {mean:.3} (chance 0.5)"
-    );
+    ));
     assert!(mean > 0.6, "the feed orders {mean:.3} of pairs as its viewers would; chance is 0.5");
 
     // Two people whose tastes and histories differ, with personalisation off, see one feed.

@@ -1,6 +1,6 @@
 //! Real interactions to a trained ranker: import, training set, train, evaluate.
 
-use crate::program::{kinora, shared_data, succeed, succeed_json, turn};
+use crate::program::{kinora, say, shared_data, succeed, succeed_json, turn};
 
 #[test]
 fn a_ranker_trained_on_kuairand_predicts_later_days() {
@@ -42,8 +42,8 @@ fn a_ranker_trained_on_kuairand_predicts_later_days() {
         kinora(here).args(["eval", "ranker", "--model"]).arg(&model).arg("--dataset").arg(&dataset),
     );
     let click = report["tasks"]["click"]["auc"].as_f64().unwrap();
-    eprintln!("KuaiRand 29-30 April: click AUC {click:.4}; report: {report}");
-    assert!(click > 0.70, "click AUC {click}");
+    say(&format!("KuaiRand 29-30 April: click AUC {click:.4}"));
+    assert!(click > 0.70, "click AUC {click}; report: {report}");
 }
 
 #[test]

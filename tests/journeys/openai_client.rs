@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::program::{Server, skip, turn};
+use crate::program::{Server, say, skip, turn};
 
 /// An interpreter that has the `openai` package.
 fn python() -> Option<String> {
@@ -32,6 +32,6 @@ fn the_official_openai_client_creates_polls_and_downloads() {
         String::from_utf8_lossy(&run.stdout),
         String::from_utf8_lossy(&run.stderr)
     );
-    eprintln!("openai client: {}", String::from_utf8_lossy(&run.stdout).trim());
+    say(&format!("openai client: {}", String::from_utf8_lossy(&run.stdout).trim()));
     assert!(std::fs::metadata(&mp4).unwrap().len() > 10_000);
 }

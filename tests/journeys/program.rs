@@ -1,6 +1,6 @@
 //! The built program: run it to the end, or keep a server of it running for a test.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -62,7 +62,7 @@ pub(crate) fn shared_data(name: &str) -> Option<PathBuf> {
     if path.exists() {
         Some(path)
     } else {
-        eprintln!("skipped: {} is not here", path.display());
+        say(&format!("skipped: {} is not here", path.display()));
         None
     }
 }
@@ -70,7 +70,12 @@ pub(crate) fn shared_data(name: &str) -> Option<PathBuf> {
 /// Whether a journey whose tool is missing must fail instead of being skipped.
 pub(crate) fn skip(reason: &str) {
     assert!(std::env::var_os("KINORA_REQUIRE_JOURNEYS").is_none(), "cannot be skipped here: {reason}");
-    eprintln!("skipped: {reason}");
+    say(&format!("skipped: {reason}"));
+}
+
+/// Prints a line that the test runner does not swallow when the test passes: a figure, or what was skipped.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Journeys that keep both cores busy take turns, so that none waits for a server that starves.
@@ -116,10 +121,10 @@ impl Server {
         Self { child, base_url, data_dir: data_dir.to_owned(), own_dir: None }
     }
 
-    /// A token for `user`, minted by the command line.
+    /// A token for `user`, an adult, minted by the command line.
     pub(crate) fn token(&self, user: &str, role: &str) -> String {
-        let created =
-            succeed_json(kinora(&self.data_dir).args(["token", "create", "--user", user, "--role", role]));
+        let args = ["token", "create", "--user", user, "--role", role, "--birth-year", "1990"];
+        let created = succeed_json(kinora(&self.data_dir).args(args));
         created["token"].as_str().unwrap().to_owned()
     }
 
