@@ -47,7 +47,6 @@ struct EnrolmentForm {
 #[derive(Debug)]
 struct Enrolment {
     name: String,
-    picture: Bytes,
     statement: String,
     audience: Audience,
 }
@@ -68,12 +67,14 @@ pub(super) async fn enrol(
         status: rejection.status(),
         detail: "send the cameo as multipart/form-data".to_owned(),
     })?;
-    let enrolment = Enrolment::read(form, app.config.safety.cameo_picture_bytes).await?;
-    let picture = enrolment.picture.clone();
-    let template = tokio::task::spawn_blocking(move || likeness::template_of(&picture))
-        .await
-        .map_err(ApiError::internal)??;
+    let (enrolment, picture) = Enrolment::read(form, app.config.safety.cameo_picture_bytes).await?;
     let now_ms = app.clock.now_ms();
+    // Before the picture is decoded, and again in the transaction that relies on it.
+    let mut conn = app.db.read().acquire().await?;
+    let owner = people::load(&mut conn, &viewer.user_id).await?;
+    check_owner(&mut conn, &owner, now_ms).await?;
+    drop(conn);
+    let template = likeness::decode(picture).await?;
     let mut tx = app.db.write().await?;
     let owner = people::load(&mut tx, &viewer.user_id).await?;
     check_owner(&mut tx, &owner, now_ms).await?;
@@ -85,7 +86,8 @@ pub(super) async fn enrol(
     Ok((StatusCode::CREATED, Json(cameo)))
 }
 
-/// A minor needs an active guardian, and nobody needs dozens of likenesses.
+/// Whoever is not known to be an adult needs an active guardian, and nobody needs dozens of
+/// likenesses.
 async fn check_owner(conn: &mut Conn, owner: &Person, now_ms: i64) -> ApiResult<()> {
     let (guardians, cameos): (i64, i64) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM guardian_links WHERE teen_id = ?1 AND state = 'active'),
@@ -94,8 +96,16 @@ async fn check_owner(conn: &mut Conn, owner: &Person, now_ms: i64) -> ApiResult<
     .bind(&owner.user_id)
     .fetch_one(conn)
     .await?;
-    if owner.band(now_ms) == AgeBand::Teen && guardians == 0 {
-        return Err(ApiError::forbidden("a teen enrols a cameo with a linked guardian"));
+    if guardians == 0 {
+        match owner.band(now_ms) {
+            AgeBand::Adult => {}
+            AgeBand::Teen => return Err(ApiError::forbidden("a teen enrols a cameo with a linked guardian")),
+            AgeBand::Unknown => {
+                return Err(ApiError::forbidden(
+                    "a cameo is for adults and guarded teens; record your `birth_year` with PUT /v1/me first",
+                ));
+            }
+        }
     }
     if cameos >= MAX_CAMEOS {
         return Err(ApiError::Conflict(format!("you have {MAX_CAMEOS} cameos; revoke one first")));
@@ -139,7 +149,8 @@ async fn store(
 }
 
 impl Enrolment {
-    async fn read(mut form: Multipart, picture_bytes_max: usize) -> ApiResult<Self> {
+    /// The fields, and the picture.
+    async fn read(mut form: Multipart, picture_bytes_max: usize) -> ApiResult<(Self, Bytes)> {
         let (mut name, mut picture, mut statement) = (None, None, None);
         let (mut attested, mut audience) = (false, Audience::OnlyMe);
         while let Some(field) = form.next_field().await.map_err(refused)? {
@@ -181,12 +192,13 @@ impl Enrolment {
             let detail = "`attested` must be `true`: without consent there is no cameo";
             return Err(ApiError::bad_request("attested", detail));
         }
-        Ok(Self {
+        let enrolment = Self {
             name: text_of("name", name, MAX_NAME_CHARS)?,
             statement: text_of("statement", statement, MAX_STATEMENT_CHARS)?,
-            picture: picture.ok_or_else(|| ApiError::bad_request("picture", "`picture` is missing"))?,
             audience,
-        })
+        };
+        let picture = picture.ok_or_else(|| ApiError::bad_request("picture", "`picture` is missing"))?;
+        Ok((enrolment, picture))
     }
 }
 

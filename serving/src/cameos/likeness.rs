@@ -5,8 +5,10 @@
 
 use std::io::Cursor;
 
-use image::imageops::FilterType;
-use image::{DynamicImage, GenericImageView as _, ImageFormat, ImageReader, Limits};
+use bytes::Bytes;
+use image::imageops::{self, FilterType};
+use image::{ImageFormat, ImageReader, Limits};
+use tokio::sync::Semaphore;
 
 use super::consent::{Pinned, still_permitted};
 use crate::db::{Conn, Db};
@@ -24,14 +26,26 @@ pub type Template = [u8; TEMPLATE_BYTES];
 /// The smallest picture that shows a face well enough.
 const MIN_SIDE_PIXELS: u32 = 64;
 /// The largest picture that is decoded, along each side; a small file can claim to be huge.
-const MAX_SIDE_PIXELS: u32 = 8192;
-/// Memory that decoding may take, in bytes.
-const MAX_DECODED_BYTES: u64 = 256 * 1024 * 1024;
+const MAX_SIDE_PIXELS: u32 = 4096;
+/// Memory that decoding may take, in bytes: four channels of 16 bits of the largest picture.
+const MAX_DECODED_BYTES: u64 = 128 * 1024 * 1024;
+/// One picture is decoded at a time, whoever asks.
+static DECODING: Semaphore = Semaphore::const_new(1);
 /// Least difference between the darkest and the brightest pixel: a blank wall is no likeness.
 const MIN_CONTRAST: u8 = 16;
 
+/// [`template_of`] on a blocking thread, when it is this picture's turn.
+pub(super) async fn decode(picture: Bytes) -> ApiResult<Template> {
+    let turn = DECODING.acquire().await.map_err(ApiError::internal)?;
+    let decoding = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        template_of(&picture)
+    });
+    decoding.await.map_err(ApiError::internal)?
+}
+
 /// Decodes, crops to the middle square and shrinks a picture.
-pub(super) fn template_of(picture: &[u8]) -> ApiResult<Template> {
+fn template_of(picture: &[u8]) -> ApiResult<Template> {
     let refuse = |detail: &str| ApiError::bad_request("picture", detail);
     let mut reader = ImageReader::new(Cursor::new(picture))
         .with_guessed_format()
@@ -44,17 +58,16 @@ pub(super) fn template_of(picture: &[u8]) -> ApiResult<Template> {
     limits.max_image_height = Some(MAX_SIDE_PIXELS);
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     reader.limits(limits);
-    let image = reader.decode().map_err(|_| refuse("`picture` is damaged or too large to decode"))?;
+    let image =
+        reader.decode().map_err(|_| refuse("`picture` is damaged or too large to decode"))?.into_rgb8();
     let (width, height) = image.dimensions();
     let side = width.min(height);
     if side < MIN_SIDE_PIXELS {
         return Err(refuse("`picture` is smaller than 64 x 64 pixels"));
     }
-    let square = image.crop_imm((width - side) / 2, (height - side) / 2, side, side);
-    let small = DynamicImage::from(square.into_rgb8())
-        .resize_exact(TEMPLATE_SIDE as u32, TEMPLATE_SIDE as u32, FilterType::Triangle)
-        .into_rgb8()
-        .into_raw();
+    let square = imageops::crop_imm(&image, (width - side) / 2, (height - side) / 2, side, side);
+    let target = TEMPLATE_SIDE as u32;
+    let small = imageops::resize(&*square, target, target, FilterType::Triangle).into_raw();
     let template = Template::try_from(small)
         .map_err(|_| ApiError::internal(anyhow::anyhow!("a resized picture has the wrong size")))?;
     let darkest = template.iter().min().copied().unwrap_or(0);
@@ -116,7 +129,7 @@ pub async fn template(db: &Db, pin: &Pinned) -> ApiResult<Template> {
 
 #[cfg(test)]
 mod tests {
-    use image::{Rgb, RgbImage};
+    use image::{DynamicImage, Rgb, RgbImage};
     use proptest::prelude::*;
 
     use super::*;
@@ -147,7 +160,11 @@ mod tests {
     fn what_shows_nobody_is_refused() {
         let blank = encoded(RgbImage::from_pixel(100, 100, Rgb([90, 90, 90])), ImageFormat::Png);
         let tiny = encoded(RgbImage::from_fn(20, 20, |x, _| Rgb([x as u8 * 10; 3])), ImageFormat::Png);
-        for (picture, word) in [(blank, "blank"), (tiny, "smaller"), (b"GIF89a".to_vec(), "PNG or JPEG")] {
+        let wide = RgbImage::from_fn(MAX_SIDE_PIXELS + 1, 64, |x, _| Rgb([x as u8; 3]));
+        let wide = encoded(wide, ImageFormat::Png);
+        for (picture, word) in
+            [(blank, "blank"), (tiny, "smaller"), (wide, "too large"), (b"GIF89a".to_vec(), "PNG or JPEG")]
+        {
             let message = template_of(&picture).unwrap_err().to_string();
             assert!(message.contains(word), "{message}");
         }

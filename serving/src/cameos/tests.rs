@@ -208,6 +208,14 @@ async fn a_revocation_reaches_as_far_as_its_scope() {
         assert_eq!(visible(&test, &held).await, stays, "{scope:?}");
         let content = test.get(&format!("/v1/videos/{video}/content"), &friend).await;
         assert_eq!(content.status.is_success(), stays, "{scope:?}: {}", content.status);
+        let (state, object): (String, String) =
+            sqlx::query_as("SELECT state, object FROM assets WHERE id = ?")
+                .bind(&video)
+                .fetch_one(test.app.db.read())
+                .await
+                .unwrap();
+        let bytes = test.app.config.storage.media().join(object).join("video.mp4");
+        assert_eq!((state == "erased", bytes.exists()), (scope == Some("erase"), scope != Some("erase")));
         let uses = test.get(&format!("/v1/cameos/{cameo}/uses"), &owner).await.expect(200);
         assert_eq!(uses["uses"][0]["user_id"], "friend");
     }
@@ -241,6 +249,51 @@ async fn a_revocation_cancels_and_refunds_what_waits() {
 }
 
 #[tokio::test]
+async fn an_unblock_does_not_bring_back_what_the_block_ended() {
+    let test = TestApp::new().await;
+    let (owner, friend) = (test.user("owner").await, test.user("friend").await);
+    let cameo = test.enrol(&owner, "approved").await;
+    let request = json!({"prompt": "a red ball bounces twice", "cameos": [cameo]});
+    for (blocker, blocked) in [(&owner, "friend"), (&friend, "owner")] {
+        granted(&test, &owner, &cameo, &friend, "friend").await;
+        let held = pin(&test, &cameo, "friend").await.unwrap();
+        let waiting = test.post("/v1/videos", &friend, request.clone()).await.expect(200);
+        test.put(&format!("/v1/people/{blocked}/block"), blocker, json!(null)).await.expect(204);
+        test.delete(&format!("/v1/people/{blocked}/block"), blocker).await.expect(204);
+        assert!(pin(&test, &cameo, "friend").await.is_err());
+        assert!(!permitted(&test, &held).await && !visible(&test, &held).await);
+        let path = format!("/v1/videos/{}", waiting["id"].as_str().unwrap());
+        assert_eq!(test.get(&path, &friend).await.expect(200)["error"]["code"], "consent_withdrawn");
+    }
+    assert_eq!(test.get("/v1/credits", &friend).await.expect(200)["free_left"], 30);
+}
+
+#[tokio::test]
+async fn whoever_is_not_known_to_be_an_adult_is_treated_as_a_teen() {
+    let test = TestApp::new().await;
+    let mut picture = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8 * 3, y as u8 * 3, 0]))
+        .write_to(&mut picture, image::ImageFormat::Png)
+        .unwrap();
+    let unknown = test.token("unknown", Role::User).await;
+    let problem = enrol_with(&test, &unknown, &AGREED, picture.get_ref(), 403).await;
+    assert!(problem["detail"].as_str().unwrap().contains("`birth_year`"), "{problem}");
+
+    let (owner, admin) = (test.user("owner").await, test.token("root", Role::Admin).await);
+    let cameo = test.enrol(&owner, "everyone").await;
+    let held = pin(&test, &cameo, "owner").await.unwrap();
+    let corrected = json!({"user_id": "owner", "birth_year": 2010});
+    test.post("/v1/tokens", &admin, corrected).await.expect(201);
+    let now = test.get(&format!("/v1/cameos/{cameo}"), &owner).await.expect(200);
+    assert_eq!((&now["state"], &now["audience"]), (&json!("suspended"), &json!("mutuals")));
+    assert!(!permitted(&test, &held).await && !visible(&test, &held).await);
+    let corrected = json!({"user_id": "owner", "birth_year": 1990});
+    test.post("/v1/tokens", &admin, corrected).await.expect(201);
+    let now = test.get(&format!("/v1/cameos/{cameo}"), &owner).await.expect(200);
+    assert_eq!((&now["state"], &now["audience"]), (&json!("active"), &json!("mutuals")));
+}
+
+#[tokio::test]
 async fn a_minor_s_cameo_needs_a_guardian_and_is_not_for_everyone() {
     let test = TestApp::new().await;
     let guardian = test.user("parent").await;
@@ -270,6 +323,13 @@ async fn a_minor_s_cameo_needs_a_guardian_and_is_not_for_everyone() {
     test.post("/v1/guardians/links/accept", &kid, json!({"code": offer["code"]})).await.expect(200);
     assert!(pin(&test, cameo_id, "kid").await.is_ok());
     assert!(!permitted(&test, &held).await, "what was pinned before the suspension stays fenced off");
+
+    // Grown up, the former teen ends the link and keeps the cameo.
+    test.app.clock.advance_ms(4 * 366 * 86_400_000);
+    let links = test.get("/v1/guardians/links", &kid).await.expect(200);
+    let link = links["links"][0]["link_id"].as_str().unwrap();
+    test.delete(&format!("/v1/guardians/links/{link}"), &kid).await.expect(204);
+    assert_eq!(test.get(&format!("/v1/cameos/{cameo_id}"), &kid).await.expect(200)["state"], "active");
 }
 
 #[tokio::test]

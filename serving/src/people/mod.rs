@@ -6,9 +6,10 @@
 mod person;
 #[cfg(test)]
 mod tests;
+mod ties;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use kinora_schema::UserId;
 use serde::{Deserialize, Serialize};
@@ -38,8 +39,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(switches, update_switches))
         .routes(routes!(notifications))
         .routes(routes!(profile))
-        .routes(routes!(follow, unfollow))
-        .routes(routes!(block, unblock))
+        .routes(routes!(ties::follow, ties::unfollow))
+        .routes(routes!(ties::block, ties::unblock))
 }
 
 /// The viewer's own account.
@@ -326,99 +327,6 @@ async fn profile(
     }))
 }
 
-/// Follow a person. Following again changes nothing.
-#[utoipa::path(
-    put, path = "/v1/people/{person}/follow", tag = "people", params(("person" = String, Path)),
-    responses((status = 204), (status = 403, body = Problem)), security(("bearer" = []))
-)]
-async fn follow(State(app): State<App>, viewer: Viewer, Path(name): Path<String>) -> ApiResult<StatusCode> {
-    let mut tx = app.db.write().await?;
-    let other = someone_else(&mut tx, &viewer, &name).await?;
-    if blocked(&mut tx, viewer.user_id.as_str(), &other).await? {
-        return Err(ApiError::forbidden("one of you blocks the other"));
-    }
-    sqlx::query(
-        "INSERT INTO follows (follower_id, followed_id, created_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-    )
-    .bind(viewer.user_id.as_str())
-    .bind(other)
-    .bind(app.clock.now_ms())
-    .execute(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Unfollow a person. What rested on following each other ends at once.
-#[utoipa::path(
-    delete, path = "/v1/people/{person}/follow", tag = "people", params(("person" = String, Path)),
-    responses((status = 204)), security(("bearer" = []))
-)]
-async fn unfollow(State(app): State<App>, viewer: Viewer, Path(name): Path<String>) -> ApiResult<StatusCode> {
-    let mut tx = app.db.write().await?;
-    let other = someone_else(&mut tx, &viewer, &name).await?;
-    sqlx::query("DELETE FROM follows WHERE follower_id = ? AND followed_id = ?")
-        .bind(viewer.user_id.as_str())
-        .bind(other)
-        .execute(&mut *tx)
-        .await?;
-    tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Block a person: neither follows, messages or shows in the feed of the other any more.
-#[utoipa::path(
-    put, path = "/v1/people/{person}/block", tag = "people", params(("person" = String, Path)),
-    responses((status = 204)), security(("bearer" = []))
-)]
-async fn block(State(app): State<App>, viewer: Viewer, Path(name): Path<String>) -> ApiResult<StatusCode> {
-    let mut tx = app.db.write().await?;
-    let other = someone_else(&mut tx, &viewer, &name).await?;
-    sqlx::query(
-        "INSERT INTO blocks (blocker_id, blocked_id, created_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-    )
-    .bind(viewer.user_id.as_str())
-    .bind(&other)
-    .bind(app.clock.now_ms())
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query(
-        "DELETE FROM follows
-         WHERE (follower_id = ?1 AND followed_id = ?2) OR (follower_id = ?2 AND followed_id = ?1)",
-    )
-    .bind(viewer.user_id.as_str())
-    .bind(&other)
-    .execute(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Unblock a person. Nothing that the block ended comes back by itself.
-#[utoipa::path(
-    delete, path = "/v1/people/{person}/block", tag = "people", params(("person" = String, Path)),
-    responses((status = 204)), security(("bearer" = []))
-)]
-async fn unblock(State(app): State<App>, viewer: Viewer, Path(name): Path<String>) -> ApiResult<StatusCode> {
-    let mut tx = app.db.write().await?;
-    let other = someone_else(&mut tx, &viewer, &name).await?;
-    sqlx::query("DELETE FROM blocks WHERE blocker_id = ? AND blocked_id = ?")
-        .bind(viewer.user_id.as_str())
-        .bind(other)
-        .execute(&mut *tx)
-        .await?;
-    tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn someone_else(conn: &mut Conn, viewer: &Viewer, name: &str) -> ApiResult<String> {
-    let other = resolve(conn, name).await?.user_id;
-    if other == viewer.user_id.as_str() {
-        return Err(ApiError::bad_request("person", "that is yourself"));
-    }
-    Ok(other)
-}
-
 async fn blocks(conn: &mut Conn, blocker: &str, blocked: &str) -> ApiResult<bool> {
     let row: Option<i64> = sqlx::query_scalar("SELECT 1 FROM blocks WHERE blocker_id = ? AND blocked_id = ?")
         .bind(blocker)
@@ -443,7 +351,7 @@ async fn me_response(app: &App, conn: &mut Conn, viewer: &Viewer) -> ApiResult<R
             .bind(viewer.user_id.as_str())
             .fetch_one(&mut *conn)
             .await?;
-    let etag = etag_of(person.version);
+    let version = person.version;
     let body = Me {
         age_band: person.band(now_ms),
         role: viewer.role,
@@ -459,13 +367,18 @@ async fn me_response(app: &App, conn: &mut Conn, viewer: &Viewer) -> ApiResult<R
         birth_year: person.birth_year,
         place: person.place,
     };
-    Ok(([(header::ETAG, etag)], Json(body)).into_response())
+    Ok(versioned(version, body))
 }
 
 async fn switches_response(app: &App, conn: &mut Conn, viewer: &Viewer) -> ApiResult<Response> {
     let person = load(conn, &viewer.user_id).await?;
     let in_force = guardians::in_force(conn, &app.config, &viewer.user_id, app.clock.now_ms()).await?;
-    Ok(([(header::ETAG, etag_of(person.version))], Json(Switches::from(&in_force))).into_response())
+    Ok(versioned(person.version, Switches::from(&in_force)))
+}
+
+/// A body with the version of the settings that it shows, for `If-Match`.
+fn versioned(version: i64, body: impl Serialize) -> Response {
+    ([(header::ETAG, etag_of(version))], Json(body)).into_response()
 }
 
 fn etag_of(version: i64) -> HeaderValue {

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::FromRow;
 use uuid::Uuid;
 
+use crate::cameos;
 use crate::clock::utc_year;
 use crate::db::{Conn, Db, DbError};
 use crate::error::{ApiError, ApiResult};
@@ -115,8 +116,9 @@ pub(super) fn check_handle(handle: &str) -> ApiResult<()> {
     }
 }
 
-/// Records the year of birth, whatever was recorded before. Whoever may do that is the caller's
-/// question; that nobody under 13 has an account is this function's.
+/// Records the year of birth, whatever was recorded before, with what follows from it for the
+/// person's cameos. Whoever may do that is the caller's question; that nobody under 13 has an
+/// account is this function's.
 pub async fn record_birth_year(
     conn: &mut Conn,
     user_id: &UserId,
@@ -137,9 +139,12 @@ pub async fn record_birth_year(
     sqlx::query("UPDATE people SET birth_year = ?, version = version + 1 WHERE user_id = ?")
         .bind(birth_year)
         .bind(user_id.as_str())
-        .execute(conn)
+        .execute(&mut *conn)
         .await?;
-    Ok(())
+    match AgeBand::of(Some(birth_year), year) {
+        AgeBand::Teen => cameos::became_teen(conn, user_id, now_ms).await,
+        AgeBand::Adult | AgeBand::Unknown => cameos::resume_guarded(conn, user_id, now_ms).await,
+    }
 }
 
 /// Whether `follower` follows `followed`.

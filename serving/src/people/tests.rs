@@ -71,8 +71,11 @@ async fn openapi_lists_what_is_served() {
 async fn an_installation_that_is_open_is_ready_and_counts_its_requests() {
     let test = TestApp::new().await;
     assert_eq!(test.get("/readyz", "").await.expect(200)["ready"], true);
-    let metrics = test.get("/metrics", "").await;
-    assert!(String::from_utf8(metrics.bytes).unwrap().contains("kinora_http_requests_total"));
+    let invented = Request::builder().method("BREW").uri("/healthz").body("".into()).unwrap();
+    test.send(invented).await.expect(405);
+    let metrics = String::from_utf8(test.get("/metrics", "").await.bytes).unwrap();
+    assert!(metrics.contains("kinora_http_requests_total") && metrics.contains("method=\"other\""));
+    assert!(metrics.contains("kinora_http_request_seconds_bucket") && !metrics.contains("BREW"), "{metrics}");
 }
 
 #[tokio::test]
@@ -98,6 +101,8 @@ async fn only_a_token_in_force_opens_anything() {
     test.get("/v1/me", token).await.expect(401);
     test.delete(&path, &admin).await.expect(204);
     test.delete("/v1/tokens/tok_none", &admin).await.expect(404);
+    let mail = test.post("/v1/tokens", &admin, json!({"user_id": "ada@example.org"})).await.expect(400);
+    assert_eq!(mail["param"], "user_id");
 }
 
 #[tokio::test]
