@@ -37,6 +37,7 @@ const TITLES = {
   429: "A moment, please",
   503: "Not ready yet",
   "prompt-refused": "That prompt cannot be made",
+  "words-refused": "Those words cannot be used here",
   "moderation-blocked": "That prompt cannot be made",
   "feed-limit-reached": "That is today's feed",
   "insufficient-credits": "Not enough credits",
@@ -144,6 +145,7 @@ export async function postsOf(videos, signal) {
 export const report = (video, reason, details) =>
   send("POST", "/v1/reports", { video_id: video, reason, details });
 export const listStatements = async (signal) => (await read("/v1/statements", signal)).statements;
+export const listAppeals = async (signal) => (await read("/v1/appeals", signal)).appeals;
 export const appeal = (statement, text) => send("POST", "/v1/appeals", { statement_id: statement, text });
 export const listCases = async (state, signal) =>
   (await read(`/v1/moderation/cases${query({ state })}`, signal)).cases;

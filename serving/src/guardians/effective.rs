@@ -47,7 +47,7 @@ pub struct Settings {
     pub personalisation: bool,
     /// The feed may use the place that the person gave.
     pub location: bool,
-    /// The feed and the create box may use what the person asked for before.
+    /// The feed may use whom the person exchanges messages with.
     pub conversation_history: bool,
     /// Clips marked as sensitive may be shown.
     pub sensitive: bool,

@@ -22,7 +22,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 pub use effective::{AgeBand, MessagesFrom, NO_SCROLL_LIMIT, Settings, ceiling, effective};
-pub use scroll::check_scroll;
+pub use scroll::{check_scroll, page_served};
 
 use crate::app::App;
 use crate::auth::Viewer;
@@ -201,7 +201,19 @@ async fn accept(
     .fetch_optional(&mut *tx)
     .await?
     .ok_or(ApiError::NotFound("offer; codes are good once and for a day"))?;
-    // One guardian has one link to a teen: a new one replaces the old.
+    // One guardian has one link to a teen: a new one replaces the old, and its limits stay.
+    sqlx::query(
+        "UPDATE guardian_links AS new SET personalisation = old.personalisation, location = old.location,
+             conversation_history = old.conversation_history, sensitive = old.sensitive,
+             messages_from = old.messages_from, daily_scroll_minutes = old.daily_scroll_minutes
+         FROM guardian_links AS old
+         WHERE new.link_id = ? AND old.guardian_id = new.guardian_id AND old.teen_id = ?
+             AND old.state = 'active'",
+    )
+    .bind(&offered.link_id)
+    .bind(&teen.user_id)
+    .execute(&mut *tx)
+    .await?;
     sqlx::query(
         "UPDATE guardian_links SET state = 'ended', ended_ms = ?
          WHERE guardian_id = ? AND teen_id = ? AND state = 'active'",
@@ -290,7 +302,11 @@ async fn end(State(app): State<App>, viewer: Viewer, Path(link_id): Path<String>
         .await?;
     if let Some(teen_id) = &link.teen_id {
         settings_changed(&mut tx, teen_id).await?;
-        cameos::suspend_unguarded(&mut tx, &UserId::new(teen_id.as_str()), now_ms).await?;
+        let teen = UserId::new(teen_id.as_str());
+        // Whoever has come of age meanwhile needs no guardian.
+        if people::load(&mut tx, &teen).await?.band(now_ms) == AgeBand::Teen {
+            cameos::suspend_unguarded(&mut tx, &teen, now_ms).await?;
+        }
         let by_guardian = link.guardian_id == viewer.user_id.as_str();
         let ended_by = people::load(&mut tx, &viewer.user_id).await?.handle;
         let (told, text) = if by_guardian {

@@ -1,19 +1,17 @@
 //! The daily feed limit. Each feed request enters with its time; the server counts how long the
 //! person has been in the feed today and refuses once the limit in force is used up.
 //!
-//! INVARIANT: the count is the server's own: nothing that a client sends or leaves out lowers it.
+//! What counts is the time since the request before, up to the playing time of the page that it
+//! was answered with: who lays the phone away, or sleeps, does not watch. INVARIANT: the count is
+//! the server's own: nothing that a client sends or leaves out lowers it.
 
 use kinora_schema::UserId;
 
 use super::{NO_SCROLL_LIMIT, in_force};
-use crate::clock::{DAY_MS, next_utc_day_ms, utc_day};
+use crate::clock::{next_utc_day_ms, utc_day};
 use crate::config::Config;
-use crate::db::Db;
+use crate::db::{Conn, Db};
 use crate::error::{ApiError, ApiResult};
-
-/// The most that is counted between two requests: longer than a page of clips plays, so that
-/// pausing is not counted as watching and asking rarely does not hide watching.
-const MAX_COUNTED_GAP_MS: i64 = 5 * 60 * 1000;
 
 /// Counts a feed request at `now_ms`, and refuses it when the day's limit is used up.
 pub async fn check_scroll(db: &Db, config: &Config, user_id: &UserId, now_ms: i64) -> ApiResult<()> {
@@ -23,23 +21,18 @@ pub async fn check_scroll(db: &Db, config: &Config, user_id: &UserId, now_ms: i6
     if limit_minutes >= NO_SCROLL_LIMIT {
         return Ok(());
     }
-    let day = utc_day(now_ms);
     let mut tx = db.write().await?;
-    let last_ms: Option<i64> = sqlx::query_scalar("SELECT max(last_ms) FROM feed_usage WHERE user_id = ?")
-        .bind(user_id.as_str())
-        .fetch_one(&mut *tx)
-        .await?;
-    // What was watched before midnight belongs to yesterday.
-    let since_ms = last_ms.map_or(now_ms, |last_ms| last_ms.max(day * DAY_MS));
-    let counted_ms = (now_ms - since_ms).clamp(0, MAX_COUNTED_GAP_MS);
+    // What is counted is taken off the page, so that requests which fail do not count it again.
     let used_ms: i64 = sqlx::query_scalar(
-        "INSERT INTO feed_usage (user_id, day, used_ms, last_ms) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (user_id, day) DO UPDATE SET used_ms = used_ms + ?3, last_ms = max(last_ms, ?4)
+        "INSERT INTO feed_usage (user_id, day, used_ms, last_ms) VALUES (?1, ?2, 0, ?3)
+         ON CONFLICT (user_id, day) DO UPDATE SET
+             used_ms = used_ms + max(0, min(?3 - last_ms, page_ms)),
+             page_ms = page_ms - max(0, min(?3 - last_ms, page_ms)),
+             last_ms = max(last_ms, ?3)
          RETURNING used_ms",
     )
     .bind(user_id.as_str())
-    .bind(day)
-    .bind(counted_ms)
+    .bind(utc_day(now_ms))
     .bind(now_ms)
     .fetch_one(&mut *tx)
     .await?;
@@ -47,5 +40,16 @@ pub async fn check_scroll(db: &Db, config: &Config, user_id: &UserId, now_ms: i6
     if used_ms >= i64::from(limit_minutes) * 60_000 {
         return Err(ApiError::FeedLimitReached { limit_minutes, resets_at_ms: next_utc_day_ms(now_ms) });
     }
+    Ok(())
+}
+
+/// Records the playing time of the page that a counted request was answered with.
+pub async fn page_served(conn: &mut Conn, user_id: &UserId, page_ms: i64, now_ms: i64) -> ApiResult<()> {
+    sqlx::query("UPDATE feed_usage SET page_ms = ? WHERE user_id = ? AND day = ?")
+        .bind(page_ms)
+        .bind(user_id.as_str())
+        .bind(utc_day(now_ms))
+        .execute(conn)
+        .await?;
     Ok(())
 }

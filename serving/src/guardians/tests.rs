@@ -4,7 +4,7 @@
 use kinora_schema::UserId;
 use serde_json::{Value, json};
 
-use super::check_scroll;
+use super::{check_scroll, page_served};
 use crate::auth::{NewToken, Role, create_token};
 use crate::clock::DAY_MS;
 use crate::error::ApiError;
@@ -25,8 +25,14 @@ async fn link(test: &TestApp, guardian: &str, teen: &str) -> String {
     link["link_id"].as_str().unwrap().to_owned()
 }
 
+/// Asks for a page of the feed, which plays for a minute.
 async fn scroll(test: &TestApp, user_id: &str) -> Result<(), ApiError> {
-    check_scroll(&test.app.db, &test.app.config, &UserId::from(user_id), test.app.clock.now_ms()).await
+    let (user_id, now_ms) = (UserId::from(user_id), test.app.clock.now_ms());
+    check_scroll(&test.app.db, &test.app.config, &user_id, now_ms).await?;
+    let mut tx = test.app.db.write().await.unwrap();
+    page_served(&mut tx, &user_id, 60_000, now_ms).await.unwrap();
+    tx.commit().await.unwrap();
+    Ok(())
 }
 
 async fn notices(test: &TestApp, token: &str) -> Vec<Value> {
@@ -136,18 +142,84 @@ async fn the_feed_closes_when_the_day_s_minutes_are_used_and_opens_at_midnight()
 }
 
 #[tokio::test]
-async fn asking_rarely_does_not_hide_watching() {
+async fn time_away_is_not_watching_and_neither_is_asking_again() {
     let test = TestApp::new().await;
     let (guardian, teen) = (test.user("parent").await, teen(&test, "kid").await);
     let link = link(&test, &guardian, &teen).await;
     let path = format!("/v1/guardians/links/{link}/limits");
     test.put(&path, &guardian, json!({"daily_scroll_minutes": 10})).await.expect(200);
-    let mut allowed = 0;
-    while scroll(&test, "kid").await.is_ok() {
-        allowed += 1;
-        test.app.clock.advance_ms(20 * 60_000);
+    let used_ms = async || -> i64 {
+        sqlx::query_scalar("SELECT used_ms FROM feed_usage ORDER BY day DESC LIMIT 1")
+            .fetch_one(test.app.db.read())
+            .await
+            .unwrap()
+    };
+    scroll(&test, "kid").await.unwrap();
+    assert_eq!(used_ms().await, 0);
+    // Hours later: the page that was there plays for a minute at most.
+    test.app.clock.advance_ms(3 * 3_600_000);
+    scroll(&test, "kid").await.unwrap();
+    assert_eq!(used_ms().await, 60_000);
+    // Requests that end in no page count its time once.
+    for _ in 0..3 {
+        test.app.clock.advance_ms(40_000);
+        let (kid, now_ms) = (UserId::from("kid"), test.app.clock.now_ms());
+        check_scroll(&test.app.db, &test.app.config, &kid, now_ms).await.unwrap();
     }
-    assert_eq!(allowed, 2, "two gaps of at least five minutes use up ten");
+    assert_eq!(used_ms().await, 120_000);
+    scroll(&test, "kid").await.unwrap();
+    test.app.clock.advance_ms(DAY_MS);
+    scroll(&test, "kid").await.unwrap();
+    assert_eq!(used_ms().await, 0, "the night is not charged to the morning");
+
     test.put(&path, &guardian, json!({"daily_scroll_minutes": 0})).await.expect(200);
     assert!(scroll(&test, "kid").await.is_err());
+}
+
+#[tokio::test]
+async fn a_page_of_the_feed_counts_what_it_plays() {
+    let test = TestApp::new().await;
+    let teen = teen(&test, "kid").await;
+    test.user("ada").await;
+    for prompt in ["a red ball bounces", "a blue ball bounces"] {
+        test.publish("ada", prompt, &[]).await;
+    }
+    for _ in 0..2 {
+        assert_eq!(test.get("/v1/feed", &teen).await.expect(200)["items"].as_array().unwrap().len(), 2);
+        test.app.clock.advance_ms(3_600_000);
+    }
+    let used_ms: i64 =
+        sqlx::query_scalar("SELECT used_ms FROM feed_usage").fetch_one(test.app.db.read()).await.unwrap();
+    assert_eq!(used_ms, 8_000, "two clips of four seconds");
+}
+
+#[tokio::test]
+async fn a_second_code_of_the_same_guardian_keeps_the_limits() {
+    let test = TestApp::new().await;
+    let (guardian, teen) = (test.user("parent").await, teen(&test, "kid").await);
+    let first = link(&test, &guardian, &teen).await;
+    let limits = json!({"location": false, "messages_from": "nobody", "daily_scroll_minutes": 30});
+    test.put(&format!("/v1/guardians/links/{first}/limits"), &guardian, limits).await.expect(200);
+    let before = test.get("/v1/me/switches", &teen).await.expect(200);
+    let second = link(&test, &guardian, &teen).await;
+    assert_ne!(first, second);
+    assert_eq!(test.get("/v1/me/switches", &teen).await.expect(200), before);
+}
+
+#[tokio::test]
+async fn a_guardian_who_switches_location_off_hides_the_place_on_posts() {
+    let test = TestApp::new().await;
+    let (guardian, teen) = (test.user("parent").await, teen(&test, "kid").await);
+    test.put("/v1/me", &teen, json!({"place": "Oslo"})).await.expect(200);
+    test.publish("kid", "a red ball bounces", &[]).await;
+    let place = async || -> Option<String> {
+        sqlx::query_scalar("SELECT place FROM post_details").fetch_one(test.app.db.read()).await.unwrap()
+    };
+    assert_eq!(place().await.as_deref(), Some("Oslo"));
+    let link = link(&test, &guardian, &teen).await;
+    let path = format!("/v1/guardians/links/{link}");
+    test.put(&format!("{path}/limits"), &guardian, json!({"location": false})).await.expect(200);
+    assert_eq!(place().await, None);
+    test.delete(&path, &guardian).await.expect(204);
+    assert_eq!(place().await.as_deref(), Some("Oslo"));
 }

@@ -1,5 +1,5 @@
-//! Direct messages: sent where the reader's settings, age, guardians and blocks allow it, judged
-//! in the transaction that stores the message.
+//! Direct messages: sent where the words pass the safety policy and the reader's settings, age,
+//! guardians and blocks allow it, judged in the transaction that stores the message.
 //!
 //! INVARIANT: a message that was answered 201 is stored; one that was refused leaves no trace.
 
@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::auth::Viewer;
 use crate::error::{ApiError, ApiResult, Json, Path, Problem};
 use crate::people;
+use crate::safety::{self, Verdict};
 
 const MAX_TEXT_CHARS: usize = 2000;
 
@@ -67,7 +68,10 @@ struct Messages {
 /// Send a message.
 #[utoipa::path(
     post, path = "/v1/messages", tag = "messages", request_body = NewMessage,
-    responses((status = 201, body = Message), (status = 403, body = Problem), (status = 404, body = Problem)),
+    responses(
+        (status = 201, body = Message), (status = 400, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem)
+    ),
     security(("bearer" = []))
 )]
 async fn send(
@@ -81,6 +85,9 @@ async fn send(
             "text",
             format!("`text` must have 1 to {MAX_TEXT_CHARS} characters"),
         ));
+    }
+    if let Verdict::Refused { category } = safety::screen(text) {
+        return Err(ApiError::Moderated { param: "text", category });
     }
     let now_ms = app.clock.now_ms();
     let mut tx = app.db.write().await?;

@@ -76,4 +76,8 @@ async fn what_cannot_be_a_message_is_refused() {
     test.user("u2").await;
     test.post("/v1/messages", &one, json!({"to": "u2", "text": "  "})).await.expect(400);
     test.post("/v1/messages", &one, json!({"to": "u2", "text": "x".repeat(2001)})).await.expect(400);
+    let refused =
+        test.post("/v1/messages", &one, json!({"to": "u2", "text": "n u d e s?"})).await.expect(400);
+    assert_eq!((&refused["param"], &refused["category"]), (&json!("text"), &json!("sexual")));
+    assert_eq!(refused["detail"], "the text was refused by the safety policy (sexual)");
 }

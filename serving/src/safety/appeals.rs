@@ -8,6 +8,7 @@ use sqlx::FromRow;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::moderation::Statement;
 use super::{audit, moderation};
 use crate::app::App;
 use crate::auth::{Moderator, Viewer};
@@ -41,6 +42,19 @@ pub(super) struct Appeals {
     appeals: Vec<Appeal>,
 }
 
+/// An appeal beside the decision that it objects to.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct OpenAppeal {
+    #[serde(flatten)]
+    appeal: Appeal,
+    statement: Statement,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct OpenAppeals {
+    appeals: Vec<OpenAppeal>,
+}
+
 /// What becomes of the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -56,6 +70,22 @@ pub(super) enum Outcome {
 pub(super) struct AppealDecision {
     outcome: Outcome,
     reasons: String,
+}
+
+/// Your appeals and what became of them, the newest first.
+#[utoipa::path(
+    get, path = "/v1/appeals", tag = "safety",
+    responses((status = 200, body = Appeals)), security(("bearer" = []))
+)]
+pub(super) async fn own_appeals(State(app): State<App>, viewer: Viewer) -> ApiResult<Json<Appeals>> {
+    let appeals = sqlx::query_as(
+        "SELECT * FROM appeals WHERE appellant_id = ? ORDER BY created_ms DESC, appeal_id DESC LIMIT ?",
+    )
+    .bind(viewer.user_id.as_str())
+    .bind(app.config.limits.page_size_max)
+    .fetch_all(app.db.read())
+    .await?;
+    Ok(Json(Appeals { appeals }))
 }
 
 /// Appeal against a decision. Sending the same appeal again answers the first.
@@ -109,31 +139,43 @@ pub(super) async fn appeal(
     Ok((if inserted > 0 { StatusCode::CREATED } else { StatusCode::OK }, Json(appeal)))
 }
 
-/// The appeals that wait for a second look, the oldest first.
+/// The appeals that wait for a second look, the oldest first, each with the decision.
 #[utoipa::path(
     get, path = "/v1/moderation/appeals", tag = "safety",
-    responses((status = 200, body = Appeals), (status = 403, body = Problem)), security(("bearer" = []))
+    responses((status = 200, body = OpenAppeals), (status = 403, body = Problem)), security(("bearer" = []))
 )]
-pub(super) async fn open_appeals(State(app): State<App>, _moderator: Moderator) -> ApiResult<Json<Appeals>> {
-    let appeals =
+pub(super) async fn open_appeals(
+    State(app): State<App>,
+    _moderator: Moderator,
+) -> ApiResult<Json<OpenAppeals>> {
+    let mut tx = app.db.read().begin().await?;
+    let open: Vec<Appeal> =
         sqlx::query_as("SELECT * FROM appeals WHERE state = 'open' ORDER BY created_ms, appeal_id LIMIT ?")
             .bind(app.config.limits.page_size_max)
-            .fetch_all(app.db.read())
+            .fetch_all(&mut *tx)
             .await?;
-    Ok(Json(Appeals { appeals }))
+    let mut appeals = Vec::with_capacity(open.len());
+    for appeal in open {
+        let statement = moderation::load_statement(&mut tx, &appeal.statement_id).await?.into();
+        appeals.push(OpenAppeal { appeal, statement });
+    }
+    Ok(Json(OpenAppeals { appeals }))
 }
 
-/// Decide on an appeal. Overturning undoes the decision; where it was to keep the video, the case
-/// is opened again.
+/// Decide on an appeal against another moderator's decision. Overturning undoes the decision;
+/// where it was to keep the video, the case is opened again.
 #[utoipa::path(
     post, path = "/v1/moderation/appeals/{appeal_id}/decision", tag = "safety",
     params(("appeal_id" = String, Path)), request_body = AppealDecision,
-    responses((status = 200, body = Appeal), (status = 404, body = Problem), (status = 409, body = Problem)),
+    responses(
+        (status = 200, body = Appeal), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem)
+    ),
     security(("bearer" = []))
 )]
 pub(super) async fn decide_appeal(
     State(app): State<App>,
-    _moderator: Moderator,
+    moderator: Moderator,
     Path(appeal_id): Path<String>,
     Json(decision): Json<AppealDecision>,
 ) -> ApiResult<Json<Appeal>> {
@@ -150,6 +192,11 @@ pub(super) async fn decide_appeal(
         return Err(ApiError::Conflict(format!("the appeal is decided already: {state}")));
     }
     let statement = moderation::load_statement(&mut tx, &statement_id).await?;
+    if statement.decided_by == moderator.0.user_id.as_str() {
+        return Err(ApiError::forbidden(
+            "you took the decision that is appealed; another moderator decides on the appeal",
+        ));
+    }
     let state = match decision.outcome {
         Outcome::Upheld => "upheld",
         Outcome::Overturned => {

@@ -33,7 +33,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(moderation::cases))
         .routes(routes!(moderation::decide))
         .routes(routes!(moderation::statements))
-        .routes(routes!(appeals::appeal))
+        .routes(routes!(appeals::own_appeals, appeals::appeal))
         .routes(routes!(appeals::open_appeals))
         .routes(routes!(appeals::decide_appeal))
         .routes(routes!(audit_log))

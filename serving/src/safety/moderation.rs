@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::audit;
+use super::reports::Reason;
 use crate::app::App;
 use crate::auth::{Moderator, Viewer};
 use crate::clock::DAY_MS;
@@ -166,7 +167,7 @@ pub(super) struct StatementRow {
     pub decision_ground: String,
     pub decision_facts: String,
     pub category: String,
-    pub state_before: Option<String>,
+    pub decided_by: String,
     pub automated_detection: bool,
     pub automated_decision: bool,
     pub decided_ms: i64,
@@ -281,14 +282,14 @@ pub(super) async fn decide(
     }
     let category = match decision.category {
         Some(category) => category,
-        None => gravest_reason(&mut tx, &case_id).await?,
+        None => gravest_reason(&mut tx, &case_id).await?.to_owned(),
     };
-    let state_before = apply(&mut tx, &video_id, decision.action).await?;
+    apply(&mut tx, &video_id, decision.action).await?;
     let statement_id = format!("sor_{}", Uuid::now_v7().simple());
     sqlx::query(
         "INSERT INTO statements (statement_id, case_id, video_id, action, decision_ground, decision_facts,
-            category, state_before, decided_by, decided_ms, appeal_until_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            category, decided_by, decided_ms, appeal_until_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&statement_id)
     .bind(&case_id)
@@ -297,7 +298,6 @@ pub(super) async fn decide(
     .bind(decision.ground.as_str())
     .bind(facts)
     .bind(category)
-    .bind(state_before)
     .bind(moderator.0.user_id.as_str())
     .bind(now_ms)
     .bind(now_ms + i64::from(app.config.safety.appeal_days) * DAY_MS)
@@ -367,24 +367,22 @@ pub(super) async fn concerned(
     Ok(people)
 }
 
-async fn gravest_reason(conn: &mut Conn, case_id: &str) -> ApiResult<String> {
-    // Reports are few; the case's severity came from the gravest of them, which came first.
-    let reason: Option<String> = sqlx::query_scalar(
-        "SELECT reason FROM reports WHERE case_id = ? ORDER BY created_ms, report_id LIMIT 1",
+async fn gravest_reason(conn: &mut Conn, case_id: &str) -> ApiResult<&'static str> {
+    // The last comes first: of equally grave ones `max_by_key` takes the last.
+    let reasons: Vec<String> = sqlx::query_scalar(
+        "SELECT reason FROM reports WHERE case_id = ? ORDER BY created_ms DESC, report_id DESC",
     )
     .bind(case_id)
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(reason.unwrap_or_else(|| "other".to_owned()))
+    let gravest =
+        reasons.iter().filter_map(|reason| Reason::parse(reason)).max_by_key(|reason| reason.severity());
+    Ok(gravest.unwrap_or(Reason::Other).as_str())
 }
 
-/// Brings the video into the state that the action asks for, and answers the one before. What
-/// its owner erased, or a revoked cameo took down, stays down.
-async fn apply(conn: &mut Conn, video_id: &str, action: Action) -> ApiResult<Option<String>> {
-    let before: Option<String> = sqlx::query_scalar("SELECT state FROM assets WHERE id = ?")
-        .bind(video_id)
-        .fetch_optional(&mut *conn)
-        .await?;
+/// Brings the video into the state that the action asks for. What its owner erased, or a revoked
+/// cameo took down, stays down.
+async fn apply(conn: &mut Conn, video_id: &str, action: Action) -> ApiResult<()> {
     let update = match action {
         Action::Keep => {
             "UPDATE assets SET state = iif(EXISTS (
@@ -399,24 +397,41 @@ async fn apply(conn: &mut Conn, video_id: &str, action: Action) -> ApiResult<Opt
         }
     };
     sqlx::query(update).bind(video_id).execute(conn).await?;
-    Ok(before)
+    Ok(())
 }
 
-/// Undoes a decision after a successful appeal: the video is what it was before, unless something
-/// else took it down since.
+/// Undoes a decision after a successful appeal: what the decisions that still stand ask for holds
+/// again, and where there is none the video is in the feed only if its post is. Unless something
+/// else took the video down since.
 pub(super) async fn undo(conn: &mut Conn, statement: &StatementRow) -> ApiResult<()> {
     let set_by_decision = match statement.action.as_str() {
         "quarantine" => "quarantined",
         "remove" => "tombstoned",
         _ => return Ok(()),
     };
-    let before = statement.state_before.as_deref().unwrap_or("draft");
+    // A removal stands whatever was decided after it; otherwise the last decision counts.
+    let standing: Option<String> = sqlx::query_scalar(
+        "SELECT action FROM statements WHERE video_id = ? AND statement_id <> ?
+             AND NOT EXISTS (SELECT 1 FROM appeals
+                 WHERE appeals.statement_id = statements.statement_id AND appeals.state = 'overturned')
+         ORDER BY action = 'remove' DESC, decided_ms DESC, statement_id DESC LIMIT 1",
+    )
+    .bind(&statement.video_id)
+    .bind(&statement.statement_id)
+    .fetch_optional(&mut *conn)
+    .await?;
+    if standing.as_deref() == Some("remove") {
+        return Ok(());
+    }
     sqlx::query(
-        "UPDATE assets SET state = ?1 WHERE id = ?2 AND state = ?3
+        "UPDATE assets SET state = CASE WHEN ?1 THEN 'quarantined'
+                WHEN EXISTS (SELECT 1 FROM posts WHERE video_id = ?2 AND posts.state = 'published') THEN 'published'
+                ELSE 'draft' END
+         WHERE id = ?2 AND state = ?3
             AND NOT EXISTS (SELECT 1 FROM asset_cameos JOIN cameos USING (cameo_id)
                 WHERE asset_id = ?2 AND asset_cameos.epoch < cameos.visible_from_epoch)",
     )
-    .bind(before)
+    .bind(standing.as_deref() == Some("quarantine"))
     .bind(&statement.video_id)
     .bind(set_by_decision)
     .execute(conn)

@@ -34,7 +34,26 @@ pub(super) enum Reason {
 }
 
 impl Reason {
-    const fn as_str(self) -> &'static str {
+    const ALL: [Self; 12] = [
+        Self::MinorSafety,
+        Self::Likeness,
+        Self::SelfHarm,
+        Self::Sexual,
+        Self::Violence,
+        Self::Hate,
+        Self::Harassment,
+        Self::Illegal,
+        Self::Misinformation,
+        Self::IntellectualProperty,
+        Self::Spam,
+        Self::Other,
+    ];
+
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::MinorSafety => "minor_safety",
             Self::Likeness => "likeness",
@@ -52,7 +71,7 @@ impl Reason {
     }
 
     /// 3 is looked at first.
-    const fn severity(self) -> i64 {
+    pub(super) const fn severity(self) -> i64 {
         match self {
             Self::MinorSafety | Self::Likeness | Self::SelfHarm => 3,
             Self::Sexual | Self::Violence | Self::Hate | Self::Harassment | Self::Illegal => 2,
@@ -80,10 +99,12 @@ pub(super) struct Report {
     created_ms: i64,
 }
 
-/// Report a video. Once answered, the report is on record and in the moderators' queue.
+/// Report a video. Once answered, the report is on record and in the moderators' queue. Sending it
+/// again, for the same reason, answers the first.
 #[utoipa::path(
     post, path = "/v1/reports", tag = "safety", request_body = NewReport,
-    responses((status = 201, body = Report), (status = 404, body = Problem)), security(("bearer" = []))
+    responses((status = 201, body = Report), (status = 200, body = Report), (status = 404, body = Problem)),
+    security(("bearer" = []))
 )]
 pub(super) async fn report(
     State(app): State<App>,
@@ -98,28 +119,33 @@ pub(super) async fn report(
     let mut tx = app.db.write().await?;
     let (video_id, owner_id) = reported_video(&mut tx, &new.video_id).await?;
     let case_id = join_case(&mut tx, &video_id, &owner_id, new.reason.severity(), now_ms).await?;
-    let report = Report {
-        report_id: format!("rpt_{}", Uuid::now_v7().simple()),
-        case_id,
-        video_id,
-        reason: new.reason,
-        created_ms: now_ms,
-    };
-    sqlx::query(
+    let inserted = sqlx::query(
         "INSERT INTO reports (report_id, case_id, reporter_id, reason, details, created_ms)
-         VALUES (?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (case_id, reporter_id, reason) DO NOTHING",
     )
-    .bind(&report.report_id)
-    .bind(&report.case_id)
+    .bind(format!("rpt_{}", Uuid::now_v7().simple()))
+    .bind(&case_id)
     .bind(viewer.user_id.as_str())
     .bind(new.reason.as_str())
     .bind(new.details)
     .bind(now_ms)
     .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    let (report_id, created_ms): (String, i64) = sqlx::query_as(
+        "SELECT report_id, created_ms FROM reports WHERE case_id = ? AND reporter_id = ? AND reason = ?",
+    )
+    .bind(&case_id)
+    .bind(viewer.user_id.as_str())
+    .bind(new.reason.as_str())
+    .fetch_one(&mut *tx)
     .await?;
-    audit(&mut tx, "video_reported", &report.case_id, now_ms).await?;
+    if inserted > 0 {
+        audit(&mut tx, "video_reported", &case_id, now_ms).await?;
+    }
     tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(report)))
+    let status = if inserted > 0 { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(Report { report_id, case_id, video_id, reason: new.reason, created_ms })))
 }
 
 /// The video that an id names, directly or through its post, and whose it is.

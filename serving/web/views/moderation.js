@@ -227,7 +227,16 @@ function appealCard(appeal, refresh) {
       h("span", { class: "hint", title: dateTime(appeal.created_ms) }, ago(appeal.created_ms)),
     ),
     h("blockquote", { class: "quoted" }, appeal.text),
-    h("dl", { class: "facts" }, h("dt", {}, "Statement"), h("dd", {}, appeal.statement_id)),
+    h(
+      "dl",
+      { class: "facts" },
+      h("dt", {}, "Decision"),
+      h("dd", {}, ACTIONS[appeal.statement.action]?.outcome ?? words(appeal.statement.action)),
+      h("dt", {}, "Because"),
+      h("dd", { testid: "appealed-facts" }, appeal.statement.decision_facts),
+      h("dt", {}, "Clip"),
+      h("dd", {}, appeal.statement.video_id),
+    ),
     h(
       "form",
       { class: "stack", onsubmit: decide },

@@ -44,25 +44,32 @@ export async function render(element, { route, signal }) {
     body.querySelector(`[data-statement="${CSS.escape(asked)}"]`)?.scrollIntoView({ block: "center" });
 
   async function load() {
-    const [statements, videos] = await Promise.all([
+    const [statements, appeals, videos] = await Promise.all([
       api.listStatements(signal),
+      api.listAppeals(signal),
       api.listVideos(undefined, signal, MOST_VIDEOS),
     ]);
-    return { statements, prompts: new Map(videos.data.map((video) => [video.id, video.prompt])) };
+    return {
+      statements,
+      appeals: new Map(appeals.map((appeal) => [appeal.statement_id, appeal])),
+      prompts: new Map(videos.data.map((video) => [video.id, video.prompt])),
+    };
   }
 
-  function list({ statements, prompts }) {
+  function list({ statements, appeals, prompts }) {
     if (!statements.length)
       return empty({
         glyph: "scales",
         title: "No decisions",
         text: "When a moderator decides about a clip of yours, or one that you reported, the reasons are here.",
       });
-    return statements.map((statement) => card(statement, prompts.get(statement.video_id), asked));
+    return statements.map((statement) =>
+      card(statement, appeals.get(statement.puid), prompts.get(statement.video_id), asked),
+    );
   }
 }
 
-function card(statement, prompt, asked) {
+function card(statement, appeal, prompt, asked) {
   const { outcome, tone } = ACTIONS[statement.action] ?? { outcome: words(statement.action), tone: "" };
   const ground = GROUNDS.find(([value]) => value === statement.decision_ground)?.[1];
   return h(
@@ -89,10 +96,14 @@ function card(statement, prompt, asked) {
       fact("Clip", statement.video_id),
       fact("Statement", statement.puid),
     ),
-    Date.now() < statement.appeal_until_ms
-      ? appealForm(statement)
-      : h("p", { class: "hint" }, `Appeals were open until ${dateTime(statement.appeal_until_ms)}.`),
+    objection(statement, appeal),
   );
+}
+
+function objection(statement, appeal) {
+  if (appeal) return appealed(appeal);
+  if (Date.now() < statement.appeal_until_ms) return appealForm(statement);
+  return h("p", { class: "hint" }, `Appeals were open until ${dateTime(statement.appeal_until_ms)}.`);
 }
 
 function appealForm(statement) {
