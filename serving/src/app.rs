@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
@@ -40,7 +41,7 @@ use crate::media::{MediaError, MediaStore};
 use crate::signing::{ContentSigner, SigningError};
 use crate::{
     analytics, auth, cameos, credits, events, feed, generations, guardians, messages, ops, people, posts,
-    safety, videos, web,
+    private, safety, videos, web,
 };
 
 /// All that a handler may need. Cloning is cheap; the parts are shared.
@@ -66,6 +67,8 @@ pub struct Parts {
     pub queue_wake: Notify,
     /// Cancelled when the server is asked to stop: streams, long polls and workers end on it.
     pub shutdown: CancellationToken,
+    /// The compactor or a worker ended while the server runs.
+    background_died: AtomicBool,
 }
 
 impl Deref for App {
@@ -127,7 +130,7 @@ impl App {
     /// [`App::open`] with a model that is loaded already.
     pub async fn open_with(config: Config, clock: Clock, engine: Engine) -> Result<Self, AppError> {
         let data_dir = &config.storage.data_dir;
-        std::fs::create_dir_all(data_dir)
+        private::create_dir(data_dir)
             .map_err(|source| AppError::DataDir { path: data_dir.clone(), source })?;
         let state = config.storage.state();
         let db = Db::open(&state).await?;
@@ -152,6 +155,7 @@ impl App {
             feed,
             queue_wake: Notify::new(),
             shutdown: CancellationToken::new(),
+            background_died: AtomicBool::new(false),
         })))
     }
 
@@ -162,8 +166,9 @@ impl App {
             Err(_) => "does not answer",
         };
         let lake = if self.lake.root().is_dir() { "ok" } else { "its directory is gone" };
-        // An installation that opened has its model in memory.
-        [("state", state), ("lake", lake), ("engine", "ok")]
+        let died = self.background_died.load(Ordering::Relaxed);
+        let background = if died { "a worker or the compactor died; restart the server" } else { "ok" };
+        [("state", state), ("lake", lake), ("background", background)]
             .map(|(name, result)| (name.to_owned(), result.to_owned()))
             .into()
     }
@@ -254,9 +259,10 @@ pub async fn serve(
     });
 
     let mut background = JoinSet::new();
-    background.spawn(compactor::run(app.clone()));
+    background.spawn(watched(app.clone(), compactor::run(app.clone())));
     for number in 0..app.config.generation.workers {
-        background.spawn(worker::run(app.clone(), format!("{}-{number}", std::process::id())));
+        let name = format!("{}-{number}", std::process::id());
+        background.spawn(watched(app.clone(), worker::run(app.clone(), name)));
     }
 
     let drained = app.shutdown.clone().cancelled_owned();
@@ -283,6 +289,21 @@ pub async fn serve(
     compactor::settle(&app).await;
     app.db.close().await;
     served
+}
+
+/// Runs a background task. However it ends before the server does, the server is no longer ready.
+async fn watched(app: App, task: impl Future<Output = ()>) {
+    struct Watch(App);
+    impl Drop for Watch {
+        fn drop(&mut self) {
+            if !self.0.shutdown.is_cancelled() {
+                tracing::error!("a background task died; restart the server");
+                self.0.background_died.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+    let _watch = Watch(app);
+    task.await;
 }
 
 #[cfg(test)]
@@ -314,6 +335,15 @@ mod tests {
         assert!(test.app.shutdown.is_cancelled());
         assert!(test.app.db.read().is_closed());
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_server_whose_background_died_is_not_ready() {
+        let test = TestApp::new().await;
+        test.get("/readyz", "").await.expect(200);
+        let task = tokio::spawn(watched(test.app.clone(), async { panic!("dies") }));
+        assert!(task.await.unwrap_err().is_panic());
+        assert_eq!(test.get("/readyz", "").await.expect(503)["ready"], false);
     }
 
     #[tokio::test]

@@ -207,6 +207,12 @@ async fn create_token_in(tx: &mut Tx, new: NewToken, now_ms: i64) -> ApiResult<M
             format!("`user_id` must have 1 to {MAX_ID_BYTES} bytes"),
         ));
     }
+    if new.user_id.as_str().contains('@') {
+        return Err(ApiError::bad_request(
+            "user_id",
+            "`user_id` must not hold `@`: it goes into events and the lake; use an id that tells nothing of the person",
+        ));
+    }
     if new.ttl_ms.is_some_and(|ttl_ms| ttl_ms <= 0) {
         return Err(ApiError::bad_request("ttl_ms", "`ttl_ms` must be positive"));
     }

@@ -114,6 +114,11 @@ impl Default for SafetyConfig {
 }
 
 impl StorageConfig {
+    /// Creates the data directory where it is missing, closed to everyone else on the machine.
+    pub fn create_data_dir(&self) -> std::io::Result<()> {
+        crate::private::create_dir(&self.data_dir)
+    }
+
     pub fn lake(&self) -> PathBuf {
         self.data_dir.join("lake")
     }

@@ -12,6 +12,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use thiserror::Error;
 
+use crate::private;
+
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// One connection of either pool.
@@ -22,6 +24,8 @@ pub type Tx = Transaction<'static, Sqlite>;
 /// How long a statement waits for another process (the command line) to release the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 8;
+/// Each waits [`BUSY_TIMEOUT`] for readers of an earlier state.
+const CHECKPOINT_ATTEMPTS: usize = 2;
 /// Tests ask what the rows say, not whether they survive a power cut.
 const SYNCHRONOUS: SqliteSynchronous =
     if cfg!(test) { SqliteSynchronous::Off } else { SqliteSynchronous::Full };
@@ -49,7 +53,7 @@ impl Db {
     /// Opens the file, creating it where absent, and applies the migrations it lacks.
     pub async fn open(path: &Path) -> Result<Self, DbError> {
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)
+            private::create_dir(parent)
                 .map_err(|source| DbError::Directory { path: parent.to_owned(), source })?;
         }
         let options = SqliteConnectOptions::new()
@@ -89,8 +93,22 @@ impl Db {
     /// Folds the write-ahead log into the file and empties it, so that what was deleted is gone
     /// from both.
     pub async fn checkpoint(&self) -> Result<(), sqlx::Error> {
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await?;
+        for _ in 0..CHECKPOINT_ATTEMPTS {
+            if self.try_checkpoint().await? {
+                return Ok(());
+            }
+        }
+        tracing::error!(
+            "the write-ahead log is in use: what was erased stays in it until it is emptied, at the latest at the next stop"
+        );
         Ok(())
+    }
+
+    /// Whether the log is empty now; while readers hold on to an earlier state it cannot be.
+    async fn try_checkpoint(&self) -> Result<bool, sqlx::Error> {
+        let (busy, _frames, _folded): (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.writer).await?;
+        Ok(busy == 0)
     }
 
     /// Folds the write-ahead log into the file and closes it.
@@ -125,6 +143,34 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(&dir.path().join("state.sqlite")).await.unwrap();
         assert!(sqlx::query("DELETE FROM people").execute(db.read()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_log_that_a_reader_holds_on_to_is_not_taken_for_emptied() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&dir.path().join("state.sqlite")).await.unwrap();
+        sqlx::query("PRAGMA busy_timeout = 0").execute(&db.writer).await.unwrap();
+        let mut reader = db.read().begin().await.unwrap();
+        sqlx::query("SELECT count(*) FROM people").execute(&mut *reader).await.unwrap();
+        let mut tx = db.write().await.unwrap();
+        sqlx::query("INSERT INTO people (user_id, handle, created_ms) VALUES ('u', 'u', 0)")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        assert!(!db.try_checkpoint().await.unwrap());
+        reader.rollback().await.unwrap();
+        assert!(db.try_checkpoint().await.unwrap());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn nobody_else_looks_into_the_directory() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        Db::open(&data_dir.join("state.sqlite")).await.unwrap();
+        assert_eq!(std::fs::metadata(data_dir).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[tokio::test]

@@ -36,9 +36,9 @@ pub enum ApiError {
     PreconditionFailed(String),
     #[error("{0}")]
     TooLarge(String),
-    /// The prompt asks for something that the policy refuses.
-    #[error("the prompt was refused by the safety policy ({category})")]
-    Moderated { category: String },
+    /// The words in `param` ask for something that the policy refuses.
+    #[error("the {param} was refused by the safety policy ({category})")]
+    Moderated { param: &'static str, category: String },
     /// The price of going on, and how to accept it.
     #[error(
         "the daily allotment is used up and demand is at its peak: this generation costs {} credits; \
@@ -113,7 +113,8 @@ impl ApiError {
 
     fn kind(&self) -> &'static str {
         match self {
-            Self::Moderated { .. } => "prompt-refused",
+            Self::Moderated { param: "prompt", .. } => "prompt-refused",
+            Self::Moderated { .. } => "words-refused",
             Self::PaymentRequired(_) => "payment-required",
             Self::InsufficientCredits { .. } => "insufficient-credits",
             Self::FeedLimitReached { .. } => "feed-limit-reached",
@@ -124,7 +125,7 @@ impl ApiError {
     fn members(&self) -> Map<String, Value> {
         let members = match self {
             Self::BadRequest { param: Some(param), .. } => json!({ "param": param }),
-            Self::Moderated { category } => json!({ "param": "prompt", "category": category }),
+            Self::Moderated { param, category } => json!({ "param": param, "category": category }),
             Self::PaymentRequired(quote) => json!({ "param": "quote_id", "quote": quote }),
             Self::InsufficientCredits { needed, balance } => json!({ "needed": needed, "balance": balance }),
             Self::FeedLimitReached { limit_minutes, resets_at_ms } => {

@@ -11,6 +11,8 @@ pub mod config;
 pub mod db;
 pub mod error;
 pub mod ops;
+mod private;
+mod retention;
 mod secret;
 mod web;
 

@@ -5,7 +5,7 @@
 //! written. INVARIANT: an existing key is never replaced, and one that cannot be read is an
 //! error, because clips already signed refer to it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +18,8 @@ use rcgen::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
+
+use crate::private;
 
 const MP4: &str = "video/mp4";
 const GENERATION: &str = "org.kinora.generation";
@@ -176,11 +178,7 @@ fn create_identity(
     year: i32,
 ) -> Result<(), SigningError> {
     let (chain, key) = certificates(year).map_err(SigningError::Certificate)?;
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(keys_dir).map_err(|source| key_error(keys_dir, source))?;
+    private::create_dir(keys_dir).map_err(|source| key_error(keys_dir, source))?;
     write_private(key_path, key.as_bytes()).map_err(|source| key_error(key_path, source))?;
     write_private(chain_path, chain.as_bytes()).map_err(|source| key_error(chain_path, source))?;
     File::open(keys_dir).and_then(|dir| dir.sync_all()).map_err(|source| key_error(keys_dir, source))

@@ -175,6 +175,7 @@ impl TestApp {
             quote_id: None,
             idempotency_key: None,
             video_id: None,
+            event: None,
         };
         admit(&self.app, request).await.unwrap();
         let lease = worker::claim(&self.app, "test").await.unwrap().unwrap();

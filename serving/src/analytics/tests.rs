@@ -62,6 +62,29 @@ async fn an_analyst_asks_in_sql_and_others_may_not() {
 }
 
 #[tokio::test]
+async fn what_a_refused_row_held_is_not_for_analysts() {
+    let test = TestApp::new().await;
+    let (ada, analyst) = (test.user("ada").await, test.token("ann", Role::Analyst).await);
+    test.post("/v1/events", &ada, json!([{ "mail": "ada@example.org" }])).await.expect(200);
+    settle(&test.app).await;
+    let all =
+        test.post("/v1/sql", &analyst, json!({ "query": "select * from quarantine" })).await.expect(200);
+    assert_eq!(all["columns"], json!(["source", "row", "reason", "ingested_time_ms"]));
+    assert_eq!(all["rows"][0]["source"], "POST /v1/events");
+    assert!(!all.to_string().contains("ada@example.org"), "{all}");
+    test.post("/v1/sql", &analyst, json!({ "query": "select raw from quarantine" })).await.expect(400);
+}
+
+#[tokio::test]
+async fn an_answer_is_bounded_in_bytes() {
+    let test = TestApp::new().await;
+    let analyst = test.token("ann", Role::Analyst).await;
+    let question = json!({ "query": "select repeat('x', 4000) from generate_series(1, 9000)" });
+    let problem = test.post("/v1/sql", &analyst, question).await.expect(422);
+    assert!(problem["detail"].as_str().unwrap().contains("larger than"), "{problem}");
+}
+
+#[tokio::test]
 async fn rows_come_as_arrow_too() {
     let test = with_events().await;
     let analyst = test.token("ann", Role::Analyst).await;

@@ -306,15 +306,21 @@ struct Balance {
 )]
 async fn balance(State(app): State<App>, viewer: Viewer) -> ApiResult<Json<Balance>> {
     let mut conn = app.db.read().acquire().await?;
-    let tariff = &app.config.generation;
-    let demand = Demand::now(&mut conn).await?;
-    let terms = Terms::now(&mut conn, &viewer.user_id, demand, tariff, app.clock.now_ms()).await?;
-    Ok(Json(Balance {
-        credits: balance_of(&mut conn, &viewer.user_id).await?,
-        free_left: terms.free_left,
-        daily_allotment: tariff.daily_allotment,
-        peak: terms.peak,
-    }))
+    Ok(Json(Balance::now(&mut conn, &app, &viewer.user_id).await?))
+}
+
+impl Balance {
+    async fn now(conn: &mut Conn, app: &App, user_id: &UserId) -> ApiResult<Self> {
+        let tariff = &app.config.generation;
+        let demand = Demand::now(conn).await?;
+        let terms = Terms::now(conn, user_id, demand, tariff, app.clock.now_ms()).await?;
+        Ok(Self {
+            credits: balance_of(conn, user_id).await?,
+            free_left: terms.free_left,
+            daily_allotment: tariff.daily_allotment,
+            peak: terms.peak,
+        })
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -345,21 +351,12 @@ async fn grant(
     if new.reference.is_empty() {
         return Err(ApiError::bad_request("reference", "`reference` is empty"));
     }
-    let now_ms = app.clock.now_ms();
-    let tariff = &app.config.generation;
     let user_id = UserId::new(new.user_id);
     let mut tx = app.db.write().await?;
     people::load(&mut tx, &user_id).await?;
     let entry = Entry { kind: "grant", credits: new.credits, reference: &new.reference, note: &new.note };
-    let appended = append(&mut tx, &user_id, entry, now_ms).await?;
-    let demand = Demand::now(&mut tx).await?;
-    let terms = Terms::now(&mut tx, &user_id, demand, tariff, now_ms).await?;
-    let balance = Balance {
-        credits: balance_of(&mut tx, &user_id).await?,
-        free_left: terms.free_left,
-        daily_allotment: tariff.daily_allotment,
-        peak: terms.peak,
-    };
+    let appended = append(&mut tx, &user_id, entry, app.clock.now_ms()).await?;
+    let balance = Balance::now(&mut tx, &app, &user_id).await?;
     tx.commit().await?;
     Ok((if appended { StatusCode::CREATED } else { StatusCode::OK }, Json(balance)))
 }

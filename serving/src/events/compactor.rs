@@ -1,15 +1,19 @@
-//! The compactor: every few seconds what the outbox and the event log hold is moved to the lake.
-//! A failing lake is retried; the log keeps the events meanwhile, and refuses new ones once full.
+//! The compactor: every few seconds what the outbox and the event log hold is moved to the lake,
+//! and the metrics are folded; once an hour what is too old is deleted. A failing lake is retried;
+//! the log keeps the events meanwhile, and refuses new ones once full.
 
 use std::time::Duration;
 
 use super::{InteractionsError, outbox};
 use crate::app::App;
+use crate::{ops, retention};
 
 const EVERY: Duration = Duration::from_secs(3);
+const PRUNE_EVERY_MS: i64 = 60 * 60 * 1000;
 
 /// Runs until the server is stopped.
 pub async fn run(app: App) {
+    let mut prune_at_ms = app.clock.now_ms();
     while !app.shutdown.is_cancelled() {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -17,6 +21,15 @@ pub async fn run(app: App) {
             () = app.shutdown.cancelled() => return,
         }
         settle(&app).await;
+        // Samples pile up until they are folded, whether or not anybody reads /metrics.
+        ops::recorder().run_upkeep();
+        let now_ms = app.clock.now_ms();
+        if now_ms >= prune_at_ms {
+            prune_at_ms = now_ms + PRUNE_EVERY_MS;
+            if let Err(error) = retention::prune(&app.db, now_ms).await {
+                tracing::error!(error = %error, source = ?std::error::Error::source(&error), "cannot delete what is too old");
+            }
+        }
     }
 }
 

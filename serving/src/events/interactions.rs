@@ -2,18 +2,17 @@
 //! the feed may be behind the log for a moment, never ahead of it.
 
 use std::collections::{HashSet, VecDeque};
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use kinora_pipelines::Lake;
 use kinora_pipelines::features::FeatureState;
 use kinora_pipelines::log::{CompactError, EventLog, LogError, compact};
+use kinora_pipelines::{Lake, QuarantinedRow};
 use kinora_schema::{Event, EventId};
 use thiserror::Error;
 use tokio::sync::Notify;
 
+use super::refused::RefusedRows;
 use crate::error::{ApiError, ApiResult};
 
 /// Events whose ids are remembered, so that a retry is answered as a duplicate. An older one is
@@ -21,8 +20,6 @@ use crate::error::{ApiError, ApiResult};
 const RECENT_IDS: usize = 100_000;
 /// When a client should try again after the log was full: compaction runs more often than that.
 const RETRY_AFTER_S: u64 = 10;
-/// Rows that were refused wait here to be taken to the lake's quarantine.
-const REFUSED_FILE: &str = "refused.jsonl";
 
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -43,7 +40,7 @@ pub struct Interactions {
     log: EventLog,
     features: RwLock<FeatureState>,
     recent: Mutex<RecentIds>,
-    refused: Mutex<PathBuf>,
+    refused: RefusedRows,
     /// Woken when the outbox has something for the lake.
     pub outbox_wake: Notify,
 }
@@ -94,7 +91,7 @@ impl Interactions {
             log,
             features: RwLock::new(features),
             recent: Mutex::default(),
-            refused: Mutex::new(log_dir.join(REFUSED_FILE)),
+            refused: RefusedRows::open(log_dir, max_bytes),
             outbox_wake: Notify::new(),
         })
     }
@@ -136,22 +133,15 @@ impl Interactions {
         self.features.write().unwrap_or_else(PoisonError::into_inner).set_video(video);
     }
 
-    /// Keeps refused rows for the lake's quarantine. They are written before the answer, and lost
-    /// only with the page cache: nobody was promised that they are stored.
-    pub async fn quarantine(self: &Arc<Self>, rows: Vec<String>) -> ApiResult<()> {
+    /// Keeps refused rows for the lake's quarantine.
+    pub async fn quarantine(self: &Arc<Self>, rows: Vec<QuarantinedRow>) -> ApiResult<()> {
         if rows.is_empty() {
             return Ok(());
         }
         let this = self.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let path = this.refused.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut file = OpenOptions::new().create(true).append(true).open(&*path)?;
-            // A row is one line of the file, whatever it holds.
-            let lines: String = rows.iter().map(|row| row.replace(['\n', '\r'], " ") + "\n").collect();
-            file.write_all(lines.as_bytes())
-        });
-        match written.await {
-            Ok(Ok(())) => Ok(()),
+        match tokio::task::spawn_blocking(move || this.refused.keep(&rows)).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(full()),
             Ok(Err(error)) => {
                 tracing::error!(error = %error, "cannot keep refused rows");
                 Err(ApiError::Unavailable("events cannot be stored now; try again".to_owned()))
@@ -170,41 +160,24 @@ impl Interactions {
                 "compacted the event log"
             );
         }
-        if let Some(taken) = self.take_refused()? {
-            kinora_pipelines::ingest_file(lake, &taken, now_ms, &mut kinora_pipelines::progress::silent())
-                .await?;
-            std::fs::remove_file(&taken)
-                .map_err(|source| InteractionsError::Refused { path: taken, source })?;
-        }
-        Ok(())
-    }
-
-    /// Sets the file of refused rows aside, so that new ones go to a new one. One that an
-    /// interrupted compaction left is taken first.
-    fn take_refused(&self) -> Result<Option<PathBuf>, InteractionsError> {
-        let path = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = path.with_extension("taken.jsonl");
-        if taken.exists() {
-            return Ok(Some(taken));
-        }
-        match std::fs::rename(&*path, &taken) {
-            Ok(()) => Ok(Some(taken)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(InteractionsError::Refused { path: path.clone(), source }),
-        }
+        self.refused.settle(lake, now_ms).await
     }
 }
 
 fn refusal(error: LogError) -> ApiError {
     match error {
-        LogError::Full { .. } => ApiError::TooManyRequests {
-            detail: format!("the event log is full; send the events again in {RETRY_AFTER_S} seconds"),
-            retry_after_s: RETRY_AFTER_S,
-        },
+        LogError::Full { .. } => full(),
         LogError::TooLarge { .. } => ApiError::TooLarge(error.to_string()),
         other => {
             tracing::error!(error = %other, "cannot append to the event log");
             ApiError::Unavailable("events cannot be stored now; try again".to_owned())
         }
+    }
+}
+
+fn full() -> ApiError {
+    ApiError::TooManyRequests {
+        detail: format!("the event log is full; send the events again in {RETRY_AFTER_S} seconds"),
+        retry_after_s: RETRY_AFTER_S,
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use axum::body::Bytes;
 use axum::extract::State;
+use kinora_pipelines::QuarantinedRow;
 use kinora_schema::{Event, EventId, EventKind, SCHEMA_VERSION, UserId, VideoId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,6 +26,7 @@ pub use interactions::{Interactions, InteractionsError};
 pub mod compactor;
 mod interactions;
 pub mod outbox;
+mod refused;
 
 #[cfg(test)]
 mod tests;
@@ -72,7 +74,7 @@ pub struct EventsAnswer {
 /// A row on its way.
 enum Row {
     Valid(Event),
-    Bad { raw: String, reason: String },
+    Bad(QuarantinedRow),
     Refused(String),
 }
 
@@ -107,8 +109,9 @@ async fn take(State(app): State<App>, viewer: Viewer, body: Bytes) -> ApiResult<
                 places.push(row);
                 (RowStatus::Accepted, None)
             }
-            Row::Bad { raw, reason } => {
-                refused.push(raw);
+            Row::Bad(bad) => {
+                let reason = bad.reason.clone();
+                refused.push(bad);
                 (RowStatus::Quarantined, Some(reason))
             }
             Row::Refused(reason) => (RowStatus::Refused, Some(reason)),
@@ -156,23 +159,24 @@ fn rows_of(body: &[u8]) -> ApiResult<Vec<Result<Value, String>>> {
 }
 
 fn row_of(value: Result<Value, String>, viewer: &Viewer, now_ms: i64) -> Row {
-    let mut value = match value {
-        Ok(value) => value,
-        Err(raw) => return Row::Bad { raw, reason: "not a valid event: the line is not JSON".to_owned() },
+    let bad = |reason: &str, raw| Row::Bad(QuarantinedRow::new(reason.to_owned(), raw));
+    let mut fields = match value {
+        Ok(Value::Object(fields)) => fields,
+        // An event can be read from an array too, by position, and then says itself whose it is.
+        Ok(other) => return bad("not a valid event: a row is a JSON object", other.to_string()),
+        Err(raw) => return bad("not a valid event: the line is not JSON", raw),
     };
     let trusted = viewer.has(Role::Admin);
-    if let Value::Object(fields) = &mut value
-        && !(trusted && fields.contains_key("user_id"))
-    {
+    if !(trusted && fields.contains_key("user_id")) {
         fields.insert("user_id".to_owned(), Value::from(viewer.user_id.as_str()));
     }
-    let raw = value.to_string();
-    let mut event: Event = match serde_json::from_value(value) {
+    let value = Value::Object(fields);
+    let mut event = match Event::deserialize(&value) {
         Ok(event) => event,
-        Err(error) => return Row::Bad { raw, reason: format!("not a valid event: {error}") },
+        Err(error) => return bad(&format!("not a valid event: {error}"), value.to_string()),
     };
     if let Err(rejection) = event.validate(now_ms) {
-        return Row::Bad { raw, reason: rejection.to_string() };
+        return bad(&rejection.to_string(), value.to_string());
     }
     if !trusted {
         if matches!(event.kind, EventKind::Impression | EventKind::Create | EventKind::Remix) {

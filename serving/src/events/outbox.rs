@@ -6,14 +6,14 @@ use kinora_schema::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::db::Tx;
+use crate::db::Conn;
 use crate::error::{ApiError, ApiResult};
 use crate::posts::Post;
 
 /// Entries taken at a time.
 const BATCH: i64 = 500;
 
-/// What the lake's `videos` table says of a published clip.
+/// What the lake's `videos` table says of a clip that is or was published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VideoRow {
     pub video_id: String,
@@ -21,7 +21,8 @@ pub struct VideoRow {
     pub duration_ms: i64,
     pub created_time_ms: i64,
     pub topic: String,
-    pub caption: String,
+    /// None once the clip was taken down.
+    pub caption: Option<String>,
     /// `name=value` strings.
     pub attributes: Vec<String>,
 }
@@ -34,7 +35,7 @@ impl VideoRow {
             duration_ms: post.duration_ms,
             created_time_ms: post.published_ms,
             topic: post.topic.clone(),
-            caption: post.caption.clone(),
+            caption: Some(post.caption.clone()),
             attributes,
         }
     }
@@ -46,25 +47,25 @@ impl VideoRow {
             duration_ms: Some(self.duration_ms),
             created_time_ms: Some(self.created_time_ms),
             topic: Some(self.topic),
-            caption: Some(self.caption),
+            caption: self.caption,
             attributes: self.attributes,
         }
     }
 }
 
-pub async fn event(tx: &mut Tx, event: &Event) -> ApiResult<()> {
-    put(tx, "event", serde_json::to_string(event)).await
+pub async fn event(conn: &mut Conn, event: &Event) -> ApiResult<()> {
+    put(conn, "event", serde_json::to_string(event)).await
 }
 
-pub async fn video(tx: &mut Tx, row: &VideoRow) -> ApiResult<()> {
-    put(tx, "video", serde_json::to_string(row)).await
+pub async fn video(conn: &mut Conn, row: &VideoRow) -> ApiResult<()> {
+    put(conn, "video", serde_json::to_string(row)).await
 }
 
-async fn put(tx: &mut Tx, kind: &str, payload: serde_json::Result<String>) -> ApiResult<()> {
+async fn put(conn: &mut Conn, kind: &str, payload: serde_json::Result<String>) -> ApiResult<()> {
     sqlx::query("INSERT INTO outbox (kind, payload) VALUES (?, ?)")
         .bind(kind)
         .bind(payload.map_err(ApiError::internal)?)
-        .execute(&mut **tx)
+        .execute(conn)
         .await?;
     Ok(())
 }
@@ -86,7 +87,10 @@ pub async fn drain(app: &App) -> ApiResult<()> {
                 events.push(serde_json::from_str(payload).map_err(ApiError::internal)?);
             } else {
                 let row: VideoRow = serde_json::from_str(payload).map_err(ApiError::internal)?;
-                videos.push(row.record());
+                let video = row.record();
+                // Stored at one time, two rows of a clip could not be told apart: the later counts.
+                videos.retain(|earlier| earlier.video_id != video.video_id);
+                videos.push(video);
             }
         }
         if !videos.is_empty() {

@@ -64,6 +64,11 @@ async fn a_token_reports_only_for_its_owner_and_not_what_the_server_witnesses() 
     let claimed =
         test.post("/v1/events", &ada, json!([event(2, "impression"), event(3, "create")])).await.expect(200);
     assert_eq!((&claimed["refused"], &claimed["accepted"]), (&json!(2), &json!(0)));
+    // A struct can be read from an array by position, where no field can be set.
+    let by_position = json!([EventId::derived("test", 5, "like"), 1, "like", NOW_MS, "bob", "v1"]);
+    let answer = test.post("/v1/events", &ada, json!([by_position])).await.expect(200);
+    assert_eq!(answer["results"][0]["status"], "quarantined");
+    assert_eq!(answer["results"][0]["reason"], "not a valid event: a row is a JSON object");
     forged["event_id"] = json!(EventId::derived("test", 4, "like"));
     test.post("/v1/events", &admin, forged).await.expect(200);
     settle(&test.app).await;
@@ -72,6 +77,33 @@ async fn a_token_reports_only_for_its_owner_and_not_what_the_server_witnesses() 
         stored,
         json!([{ "user_id": "ada", "propensity": null }, { "user_id": "bob", "propensity": 0.5 }])
     );
+}
+
+#[tokio::test]
+async fn what_was_refused_never_becomes_an_event() {
+    let test = TestApp::new().await;
+    let ada = test.user("ada").await;
+    let mut early = event(1, "impression");
+    early["event_time_ms"] = json!(NOW_MS + 2 * 86_400_000);
+    let mut forged = event(2, "like");
+    forged["user_id"] = json!("bob");
+    // Neither is JSON to the server; to a reader of lines that trims them, both would be.
+    let lines = format!("\u{3000}{forged}\n\r{}\u{b}\n", event(3, "impression"));
+    test.post("/v1/events", &ada, json!([early])).await.expect(200);
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/v1/events")
+        .header(header::AUTHORIZATION, format!("Bearer {ada}"))
+        .body(Body::from(lines))
+        .unwrap();
+    assert_eq!(test.send(request).await.expect(200)["quarantined"], 2);
+
+    test.app.clock.advance_ms(10 * 86_400_000);
+    settle(&test.app).await;
+    assert_eq!(rows(&test, "select user_id, kind from events").await, json!([]));
+    let reasons = rows(&test, "select reason from quarantine order by row").await;
+    assert!(reasons[0]["reason"].as_str().unwrap().contains("`event_time_ms`"), "{reasons}");
+    assert_eq!(reasons[2]["reason"], "not a valid event: the line is not JSON");
 }
 
 #[tokio::test]
@@ -116,4 +148,18 @@ async fn a_full_log_turns_events_away_until_it_is_compacted() {
     assert_eq!(answer["accepted"], 1);
     settle(&test.app).await;
     assert_eq!(rows(&test, "select count(*) as n from events").await, json!([{ "n": number }]));
+}
+
+#[tokio::test]
+async fn refused_rows_are_turned_away_too_while_too_many_wait() {
+    let test = TestApp::with(|config| config.limits.event_log_bytes = 600).await;
+    let ada = test.user("ada").await;
+    let bad = json!([{ "kind": "x".repeat(500) }]);
+    test.post("/v1/events", &ada, bad.clone()).await.expect(200);
+    let refused = test.post("/v1/events", &ada, bad.clone()).await;
+    assert_eq!(refused.header("retry-after"), "10");
+    refused.expect(429);
+    settle(&test.app).await;
+    test.post("/v1/events", &ada, bad).await.expect(200);
+    assert_eq!(rows(&test, "select count(*) as n from quarantine").await, json!([{ "n": 1 }]));
 }

@@ -138,8 +138,8 @@ async fn rank(app: &App, asked: &Asked, pool: &Pool) -> ApiResult<FeedPage> {
                 (video_id.clone(), input)
             })
             .collect();
+        app.feed.set_engagement(&query, &mut candidates, &features);
         drop(features);
-        app.feed.set_engagement(&query, &mut candidates, &inputs);
         recipe::rank(&query, candidates, &inputs, app.feed.ranker())
     })
     .await
@@ -186,7 +186,10 @@ async fn record(app: &App, asked: &Asked, shown: &[Shown]) -> ApiResult<()> {
     if shown.is_empty() {
         return Ok(());
     }
+    let user_id = &asked.query.user_id;
+    let page_ms = shown.iter().map(|shown| shown.item.post.duration_ms).sum();
     let mut tx = app.db.write().await?;
+    guardians::page_served(&mut tx, user_id, page_ms, asked.query.now_ms).await?;
     for Shown { item, propensity, features, event } in shown {
         sqlx::query(
             "INSERT INTO impressions
@@ -195,7 +198,7 @@ async fn record(app: &App, asked: &Asked, shown: &[Shown]) -> ApiResult<()> {
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&item.impression_id)
-        .bind(asked.query.user_id.as_str())
+        .bind(user_id.as_str())
         .bind(&item.post.video_id)
         .bind(&asked.scroll_id)
         .bind(item.position as i64)

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use kinora_pipelines::features::FeatureState;
 use kinora_ranking::feed::{Candidate, Engagement, FeedQuery};
 use kinora_ranking::{Ranker, RankingError};
 use kinora_schema::VideoId;
-use kinora_schema::ranking::RankingInput;
 use thiserror::Error;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -36,8 +36,11 @@ struct Shared {
 impl FeedState {
     /// Loads the ranker in `models_dir/ranker`, where there is one.
     pub fn load(models_dir: &Path) -> Result<Self, FeedError> {
-        let directory = models_dir.join("ranker");
-        let ranker = if directory.is_dir() { Some(Ranker::load(&directory)?) } else { None };
+        let ranker = match Ranker::load(&models_dir.join("ranker")) {
+            Ok(ranker) => Some(ranker),
+            Err(RankingError::NoRanker { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
         Ok(Self { ranker, shared: Mutex::default() })
     }
 
@@ -45,26 +48,16 @@ impl FeedState {
         self.ranker.as_ref()
     }
 
-    /// Whether a trained ranker is in use; otherwise the feed goes by popularity.
-    pub fn has_ranker(&self) -> bool {
-        self.ranker.is_some()
-    }
-
     /// Fills in how people have taken to each clip.
     pub(super) fn set_engagement(
         &self,
         query: &FeedQuery,
         candidates: &mut [Candidate],
-        inputs: &HashMap<VideoId, RankingInput>,
+        features: &FeatureState,
     ) {
-        let current = |candidate: &Candidate| {
-            inputs
-                .get(&candidate.video_id)
-                .map_or_else(Engagement::default, |input| Engagement::from_dense(&input.dense))
-        };
         if query.personalised {
             for candidate in candidates {
-                candidate.engagement = current(candidate);
+                candidate.engagement = features.engagement(&candidate.video_id);
             }
             return;
         }
@@ -74,7 +67,7 @@ impl FeedState {
             *shared = Shared { hour, engagement: HashMap::new() };
         }
         for candidate in candidates {
-            let engagement = current(candidate);
+            let engagement = features.engagement(&candidate.video_id);
             candidate.engagement = *shared.engagement.entry(candidate.video_id.clone()).or_insert(engagement);
         }
     }

@@ -2,7 +2,7 @@
 //! the place in the queue, the price and the idempotency key are one transaction, so that a
 //! request that is answered is in the queue exactly once and paid exactly once.
 
-use kinora_schema::{UserId, VideoId};
+use kinora_schema::{Event, UserId, VideoId};
 use sha2::{Digest, Sha256};
 
 use super::draft::RawDraft;
@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::credits::{self, Charge, Demand, QuoteId};
 use crate::db::Conn;
 use crate::error::{ApiError, ApiResult};
+use crate::events::outbox;
 
 /// Seconds that one waiting job is reckoned to take when a client is told when to come back.
 const SECONDS_PER_JOB: u64 = 5;
@@ -29,6 +30,8 @@ pub struct Request {
     /// The video's id, where the program itself chooses it: asking again with the same id answers
     /// the job that there is.
     pub video_id: Option<VideoId>,
+    /// What the lake is told once the request is admitted.
+    pub event: Option<Event>,
 }
 
 /// Admits a request to the queue.
@@ -51,7 +54,8 @@ pub async fn admit(app: &App, request: Request) -> ApiResult<Job> {
     }
     let screened = Submitted::new(draft).screen()?;
     let consented = screened.consent(&mut tx, now_ms).await?;
-    let depth = queue::depth(&mut tx).await?;
+    let demand = Demand::now(&mut tx).await?;
+    let depth = demand.queue_depth;
     if depth >= app.config.generation.queue_max {
         let retry_after_s = (depth * SECONDS_PER_JOB).min(RETRY_AFTER_MAX_S);
         let detail = format!("{depth} generations wait already; try again in {retry_after_s} seconds");
@@ -62,7 +66,7 @@ pub async fn admit(app: &App, request: Request) -> ApiResult<Job> {
         user_id: &request.user_id,
         job_id: video_id.as_str(),
         quote_id: request.quote_id.as_ref(),
-        demand: Demand { queue_depth: depth },
+        demand,
         tariff: &app.config.generation,
         now_ms,
     };
@@ -79,9 +83,15 @@ pub async fn admit(app: &App, request: Request) -> ApiResult<Job> {
         .execute(&mut *tx)
         .await?;
     }
+    if let Some(event) = &request.event {
+        outbox::event(&mut tx, event).await?;
+    }
     let job = queue::load(&mut tx, &video_id).await?.ok_or(ApiError::NotFound("video"))?;
     tx.commit().await?;
     app.queue_wake.notify_one();
+    if request.event.is_some() {
+        app.interactions.outbox_wake.notify_one();
+    }
     Ok(job)
 }
 

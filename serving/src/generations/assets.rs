@@ -10,6 +10,7 @@ use crate::cameos::{self, Pinned};
 use crate::db::{Conn, Db, Tx};
 use crate::error::{ApiError, ApiResult};
 use crate::media::MediaStore;
+use crate::{people, posts};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AssetState {
@@ -115,25 +116,26 @@ pub async fn permitted(conn: &mut Conn, asset: &Asset) -> ApiResult<bool> {
 }
 
 /// The video, if this viewer may have its content now: a draft is for its owner, for moderators
-/// and for the owners of its cameos; a published one for everyone who is not blocked.
+/// and for the owners of its cameos; a published one for everyone whom its owner does not block,
+/// and who does not block its owner.
 pub async fn viewable(conn: &mut Conn, video_id: &VideoId, viewer: &Viewer) -> ApiResult<Asset> {
     let asset = load(conn, video_id).await?.ok_or(ApiError::NotFound("video"))?;
     let owner = asset.owner_id == viewer.user_id;
-    let seen_by_all = asset.state == AssetState::Published;
-    let reviewed = viewer.has(Role::Moderator) && asset.state == AssetState::Quarantined;
+    let moderator = viewer.has(Role::Moderator);
+    if !(owner || moderator)
+        && people::blocked(conn, viewer.user_id.as_str(), asset.owner_id.as_str()).await?
+    {
+        return Err(ApiError::NotFound("video"));
+    }
     match asset.state {
         AssetState::Tombstoned | AssetState::Erased => return Err(ApiError::NotFound("video")),
-        AssetState::Quarantined if !viewer.has(Role::Moderator) => {
+        AssetState::Quarantined if !moderator => {
             return Err(ApiError::forbidden("this video is withheld while a report is looked at"));
         }
         _ => {}
     }
-    if !(owner
-        || seen_by_all
-        || reviewed
-        || viewer.has(Role::Moderator)
-        || shows(conn, video_id, viewer).await?)
-    {
+    let hidden = asset.state == AssetState::Draft && !(owner || moderator);
+    if hidden && !shows(conn, video_id, viewer).await? {
         return Err(ApiError::NotFound("video"));
     }
     if !permitted(conn, &asset).await? {
@@ -185,5 +187,6 @@ pub async fn erase(tx: &mut Tx, video_id: &VideoId) -> ApiResult<Option<Asset>> 
     ] {
         sqlx::query(statement).bind(video_id.as_str()).execute(&mut **tx).await?;
     }
+    posts::retract(tx, video_id).await?;
     Ok(asset)
 }

@@ -113,6 +113,9 @@ pub enum JourneyError {
     /// Refused by a policy or a person, in words for the client.
     #[error(transparent)]
     Refused(ApiError),
+    /// The remixed video was erased or withheld while the job waited.
+    #[error("the video that this one remixes was removed")]
+    ParentRemoved,
     #[error("the job was stopped")]
     Stopped,
     #[error("the engine failed")]
@@ -132,7 +135,7 @@ impl Submitted {
     pub fn screen(self) -> ApiResult<Screened> {
         match safety::screen(&self.draft.prompt) {
             Verdict::Allowed => Ok(Screened { draft: self.draft }),
-            Verdict::Refused { category } => Err(ApiError::Moderated { category }),
+            Verdict::Refused { category } => Err(ApiError::Moderated { param: "prompt", category }),
         }
     }
 }
@@ -214,7 +217,7 @@ impl Rendered {
         };
         match safety::clear(&facts) {
             Verdict::Allowed => Ok(Cleared { draft: self.draft, media: self.media }),
-            Verdict::Refused { category } => Err(ApiError::Moderated { category }),
+            Verdict::Refused { category } => Err(ApiError::Moderated { param: "prompt", category }),
         }
     }
 }

@@ -186,13 +186,6 @@ pub async fn insert(tx: &mut Tx, consented: &Consented, now_ms: i64) -> ApiResul
     Ok(())
 }
 
-/// Jobs that wait for a worker.
-pub async fn depth(conn: &mut Conn) -> ApiResult<u64> {
-    let depth: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = 'queued'").fetch_one(conn).await?;
-    Ok(depth as u64)
-}
-
 /// Jobs that will be taken up before this one.
 pub async fn ahead_of(conn: &mut Conn, job: &Job) -> ApiResult<u64> {
     let ahead: i64 =
@@ -361,6 +354,7 @@ pub async fn commit(
             .execute(&mut **tx)
             .await?;
     }
+    cameos::tell_owners(tx, video_id, &draft.user_id, now_ms).await?;
     Ok(Commit::Committed)
 }
 

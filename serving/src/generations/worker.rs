@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::admission::{Request, admit};
+use super::assets::AssetState;
 use super::journey::{JourneyError, Signed, Submitted};
 use super::queue::{self, Commit, Job, Lease, Renewal};
 use super::{Watch, assets};
@@ -110,7 +111,12 @@ async fn journey(app: &App, lease: &Lease, watch: &Arc<Watch>) -> Result<Signed,
     let mut conn = app.db.read().acquire().await.map_err(|source| refused(source.into()))?;
     let consented = screened.consent_again(&mut conn, lease.pins.clone()).await.map_err(refused)?;
     let parent = match &lease.job.remixed_from {
-        Some(parent) => assets::load(&mut conn, parent).await.map_err(refused)?,
+        Some(parent) => {
+            let asset = assets::load(&mut conn, parent).await.map_err(refused)?;
+            let there =
+                asset.filter(|asset| matches!(asset.state, AssetState::Draft | AssetState::Published));
+            Some(there.ok_or(JourneyError::ParentRemoved)?)
+        }
         None => None,
     };
     drop(conn);
@@ -184,6 +190,7 @@ async fn fail(app: &App, lease: &Lease, error: JourneyError) -> ApiResult<()> {
         JourneyError::Refused(refusal @ ApiError::Moderated { .. }) => {
             ("moderation_blocked", refusal.to_string())
         }
+        JourneyError::ParentRemoved => ("parent_removed", error.to_string()),
         _ => ("generation_failed", "the clip could not be made; try again".to_owned()),
     };
     tracing::warn!(video_id = %lease.job.video_id, code, error = %error_chain(&error), "a generation failed");

@@ -16,6 +16,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::error::Json;
 
+/// Upper bounds of the histograms, all of them of times in seconds.
+const BUCKETS_S: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics_text))
 }
@@ -34,7 +37,8 @@ struct Readiness {
     checks: Vec<(String, String)>,
 }
 
-/// Ready to serve: the state answers, the lake's directory is there, the engine is loaded.
+/// Ready to serve: the state answers, the lake's directory is there, the workers and the compactor
+/// run.
 #[utoipa::path(
     get, path = "/readyz", tag = "ops",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness))
@@ -58,7 +62,9 @@ async fn metrics_text() -> String {
 pub(crate) fn recorder() -> &'static PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     RECORDER.get_or_init(|| {
-        let recorder = PrometheusBuilder::new().build_recorder();
+        // Only a list without buckets is refused.
+        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS_S).unwrap_or_default();
+        let recorder = builder.build_recorder();
         let handle = recorder.handle();
         // Another recorder in this process (an embedding program's) keeps its place; /metrics
         // then shows only what reaches ours.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
@@ -14,24 +14,19 @@ use uuid::Uuid;
 
 use crate::error::Problem;
 
-/// The request's id, for handlers that record it.
-#[derive(Clone, Debug)]
-pub struct RequestId(pub String);
-
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; font-src 'self'; \
      manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-pub(crate) async fn layer(mut request: Request, next: Next) -> Response {
+pub(crate) async fn layer(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let method = request.method().clone();
+    let method = known_method(request.method());
     let speaks_openai = is_openai(request.uri().path());
-    request.extensions_mut().insert(RequestId(id.clone()));
 
-    let span = tracing::info_span!("request", request_id = id, %method, route);
+    let span = tracing::info_span!("request", request_id = id, method, route);
     let mut response = async {
         let response = next.run(request).await;
         let elapsed = started.elapsed();
@@ -42,17 +37,20 @@ pub(crate) async fn layer(mut request: Request, next: Next) -> Response {
     .instrument(span)
     .await;
 
-    let labels = [
-        ("method", method.to_string()),
-        ("route", route),
-        ("status", response.status().as_u16().to_string()),
-    ];
+    let labels =
+        [("method", method.to_owned()), ("route", route), ("status", response.status().as_u16().to_string())];
     metrics::counter!("kinora_http_requests_total", &labels).increment(1);
     metrics::histogram!("kinora_http_request_seconds", &labels).record(started.elapsed().as_secs_f64());
 
     render_refusal(&mut response, &id, speaks_openai);
     finish_headers(response.headers_mut(), &id);
     response
+}
+
+/// A client may invent methods; a metric with a label for each would grow without end.
+fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
 /// The client's own id where it is short and plain, else a new one.

@@ -150,6 +150,28 @@ async fn announce(tx: &mut Tx, post: &Post, attributes: Vec<String>) -> ApiResul
     outbox::video(tx, &VideoRow::of(post, attributes)).await
 }
 
+/// Tells the lake that the post of a video was taken down: what the clip is about stays, for the
+/// events that there are of it; its words do not. Nothing is told of a video without a post.
+pub(crate) async fn retract(conn: &mut Conn, video_id: &VideoId) -> ApiResult<()> {
+    #[derive(sqlx::FromRow)]
+    struct Prompted {
+        #[sqlx(flatten)]
+        post: Post,
+        prompt: String,
+    }
+    let prompted: Option<Prompted> = sqlx::query_as("SELECT * FROM post_details WHERE video_id = ?")
+        .bind(video_id.as_str())
+        .fetch_optional(&mut *conn)
+        .await?;
+    match prompted {
+        Some(Prompted { post, prompt }) => {
+            let row = VideoRow { caption: None, ..VideoRow::of(&post, attributes_of(&prompt)) };
+            outbox::video(conn, &row).await
+        }
+        None => Ok(()),
+    }
+}
+
 fn check_caption(caption: &str) -> ApiResult<String> {
     let caption = caption.trim();
     if caption.chars().count() > CAPTION_MAX_CHARS {
@@ -158,7 +180,7 @@ fn check_caption(caption: &str) -> ApiResult<String> {
     }
     match safety::screen(caption) {
         Verdict::Allowed => Ok(caption.to_owned()),
-        Verdict::Refused { category } => Err(ApiError::Moderated { category }),
+        Verdict::Refused { category } => Err(ApiError::Moderated { param: "caption", category }),
     }
 }
 
@@ -241,9 +263,6 @@ async fn visible(conn: &mut Conn, post_id: &str, viewer: &Viewer) -> ApiResult<(
     if post.state == "deleted" || (post.state != "published" && !own) {
         return Err(ApiError::NotFound("post"));
     }
-    if people::blocked(conn, viewer.user_id.as_str(), &post.creator_id).await? {
-        return Err(ApiError::NotFound("post"));
-    }
     let asset = assets::viewable(conn, &VideoId::from(post.video_id.as_str()), viewer).await?;
     Ok((post, asset))
 }
@@ -302,9 +321,12 @@ async fn take_down(app: &App, viewer: &Viewer, post_id: &str, state: &str) -> Ap
         .bind(post_id)
         .execute(&mut *tx)
         .await?;
-    assets::set_state(&mut tx, &VideoId::from(post.video_id.as_str()), AssetState::Draft).await?;
+    let video_id = VideoId::from(post.video_id.as_str());
+    assets::set_state(&mut tx, &video_id, AssetState::Draft).await?;
+    retract(&mut tx, &video_id).await?;
     let post = load(&mut tx, post_id).await?;
     tx.commit().await?;
+    app.interactions.outbox_wake.notify_one();
     Ok(post)
 }
 

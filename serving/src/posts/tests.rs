@@ -68,9 +68,15 @@ async fn who_is_blocked_sees_nothing_of_the_other() {
     let path = format!("/v1/posts/{}", post["id"].as_str().unwrap());
     test.get(&path, &bob).await.expect(200);
     assert!(test.put("/v1/people/@bob/block", &ada, json!({})).await.status.is_success());
-    for gone in [path.clone(), format!("{path}/video"), "/v1/posts?creator=@ada".to_owned()] {
+    let video = format!("/v1/videos/{}", post["video_id"].as_str().unwrap());
+    let content = format!("{video}/content");
+    for gone in [path.clone(), format!("{path}/video"), "/v1/posts?creator=@ada".to_owned(), content.clone()]
+    {
         test.get(&gone, &bob).await.expect(404);
     }
+    test.post(&format!("{video}/remix"), &bob, json!({ "prompt": "a red ball bounces" })).await.expect(404);
+    let moderator = test.token("bob", crate::auth::Role::Moderator).await;
+    assert_eq!(test.get(&content, &moderator).await.status.as_u16(), 200);
 }
 
 #[tokio::test]
@@ -95,4 +101,20 @@ async fn publishing_reaches_the_lake_once() {
         json!([{ "video_id": post["video_id"], "topic": "bounce", "caption": "my ball",
             "attributes": "[\"colour=red\"]" }])
     );
+
+    test.app.clock.advance_ms(1);
+    let path = format!("/v1/posts/{}", post["id"].as_str().unwrap());
+    test.post(&format!("{path}/unpublish"), &ada, json!({})).await.expect(200);
+    settle(&test.app).await;
+    let words = ask("select topic, caption, attributes from videos_latest").await;
+    assert_eq!(words, json!([{ "topic": "bounce", "caption": null, "attributes": "[\"colour=red\"]" }]));
+    // Published and deleted before the lake was told: the last word counts.
+    test.app.clock.advance_ms(1);
+    test.post("/v1/posts", &ada, json!({ "video_id": post["video_id"], "caption": "again" }))
+        .await
+        .expect(201);
+    let video = format!("/v1/videos/{}", post["video_id"].as_str().unwrap());
+    test.delete(&video, &ada).await.expect(200);
+    settle(&test.app).await;
+    assert_eq!(ask("select caption from videos_latest").await, json!([{ "caption": null }]));
 }

@@ -71,6 +71,7 @@ async fn create(
         quote_id: body.quote_id,
         idempotency_key: idempotency_key(&headers)?,
         video_id: None,
+        event: None,
     };
     let job = admission::admit(&app, request).await?;
     let mut conn = app.db.read().acquire().await?;
@@ -175,6 +176,7 @@ async fn remove(
     queue::forget(&mut tx, &video_id, now_ms).await?;
     let asset = assets::erase(&mut tx, &video_id).await?;
     tx.commit().await?;
+    app.interactions.outbox_wake.notify_one();
     if let Some(asset) = asset {
         app.media.delete(&asset.object).await.map_err(ApiError::internal)?;
     }
@@ -269,23 +271,25 @@ async fn remix(
         remixed_from: Some(parent_id.clone()),
         ..RawDraft::default()
     };
-    let request = Request {
-        user_id: viewer.user_id.clone(),
-        raw,
-        quote_id: body.quote_id,
-        idempotency_key: idempotency_key(&headers)?,
-        video_id: None,
-    };
-    let job = admission::admit(&app, request).await?;
-    if let Some(post) = post {
-        // Its id comes from the new video's, so that a retried request is counted once.
-        let event_id = EventId::derived(job.video_id.as_str(), 0, EventKind::Remix.as_str());
+    let new_id = admission::new_video_id();
+    let event = post.map(|post| {
+        // Its id comes from the new video's, so that telling it twice stores it once.
+        let event_id = EventId::derived(new_id.as_str(), 0, EventKind::Remix.as_str());
         let mut event =
             server_event(event_id, EventKind::Remix, app.clock.now_ms(), &viewer.user_id, &parent_id);
         event.creator_id = Some(CreatorId::new(post.creator_id));
         event.duration_ms = Some(asset.duration_ms);
-        app.interactions.append(vec![event]).await?;
-    }
+        event
+    });
+    let request = Request {
+        user_id: viewer.user_id,
+        raw,
+        quote_id: body.quote_id,
+        idempotency_key: idempotency_key(&headers)?,
+        video_id: Some(new_id),
+        event,
+    };
+    let job = admission::admit(&app, request).await?;
     let mut conn = app.db.read().acquire().await?;
     Ok(pollable(Video::of(&mut conn, job).await?))
 }

@@ -264,3 +264,36 @@ async fn a_remix_keeps_length_and_size_and_names_its_parent() {
     let clip = test.get(&content, &bob).await.bytes;
     assert_eq!(test.app.signer.verify(&clip).unwrap().unwrap().ingredients, 1);
 }
+
+#[tokio::test]
+async fn a_remix_that_was_paid_for_is_answered_even_while_the_event_log_is_full() {
+    let test = TestApp::with(|config| config.limits.event_log_bytes = 1).await;
+    let bob = test.user("bob").await;
+    test.user("ada").await;
+    let parent = test.publish("ada", PROMPT, &[]).await.video_id;
+    let path = format!("/v1/videos/{parent}/remix");
+    let remix = test.post(&path, &bob, json!({ "prompt": "a blue ball bounces" })).await.expect(200);
+    let told: Vec<String> = sqlx::query_scalar("SELECT payload FROM outbox WHERE payload LIKE '%\"remix\"%'")
+        .fetch_all(test.app.db.read())
+        .await
+        .unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains(&parent) && told[0].contains("\"bob\""), "{told:?}");
+    assert_eq!(remix["remixed_from_video_id"], parent.as_str());
+}
+
+#[tokio::test]
+async fn a_remix_whose_parent_is_gone_by_its_turn_is_not_made() {
+    let test = TestApp::new().await;
+    let (ada, bob) = (test.user("ada").await, test.user("bob").await);
+    let parent = test.publish("ada", PROMPT, &[]).await.video_id;
+    let path = format!("/v1/videos/{parent}/remix");
+    let remix = test.post(&path, &bob, json!({ "prompt": "a blue ball bounces" })).await.expect(200);
+    test.delete(&format!("/v1/videos/{parent}"), &ada).await.expect(200);
+    test.render().await;
+    let path = format!("/v1/videos/{}", remix["id"].as_str().unwrap());
+    let video = test.get(&path, &bob).await.expect(200);
+    let error = json!({ "code": "parent_removed", "message": "the video that this one remixes was removed" });
+    assert_eq!((&video["status"], &video["error"]), (&json!("failed"), &error));
+    assert_eq!(test.get("/v1/credits", &bob).await.expect(200)["free_left"], 30);
+}

@@ -36,6 +36,11 @@ async fn a_likeness_is_used_with_consent_only_and_not_after_it_was_withdrawn() {
 
     let finished = create(&test, &bob, &cameo).await.expect(200);
     test.render().await;
+    let told = test.get("/v1/notifications", &ada).await.expect(200);
+    assert_eq!(
+        (&told["notifications"][0]["kind"], &told["notifications"][0]["text"]),
+        (&json!("cameo_used"), &json!("@bob made a video with your cameo `me`"))
+    );
     let content = format!("/v1/videos/{}/content", finished["id"].as_str().unwrap());
     assert_eq!(test.get(&content, &bob).await.status.as_u16(), 200);
     assert_eq!(test.get(&content, &ada).await.status.as_u16(), 200, "whose likeness it is sees the draft");
