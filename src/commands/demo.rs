@@ -67,7 +67,11 @@ pub(crate) async fn run(args: Args, mut context: Context) -> anyhow::Result<()> 
     let listener = listen(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let data_dir = context.data_dir().to_owned();
-    fs::create_dir_all(&data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
+    context
+        .config
+        .storage
+        .create_data_dir()
+        .with_context(|| format!("cannot create {}", data_dir.display()))?;
     let mut journal = Journal::open(data_dir.join("demo.json"))?;
     let seed = *journal.done.seed.get_or_insert(args.seed);
     anyhow::ensure!(

@@ -5,6 +5,7 @@ use std::path::Path;
 use kinora_harness::device::{DeviceChoice, resolve};
 use kinora_pipelines::Lake;
 use kinora_ranking::Ranker;
+use kinora_serving::config::StorageConfig;
 use kinora_serving::db::Db;
 use kinora_training::generate::Generator;
 use serde::Serialize;
@@ -27,7 +28,7 @@ struct Check {
 pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
     let storage = &context.config.storage;
     let mut checks = vec![
-        check("data directory", writable(&storage.data_dir)),
+        check("data directory", writable(storage)),
         check("state", Db::open(&storage.state()).await.map(|_| storage.state().display().to_string())),
         check("lake", tables(&storage.lake()).await),
         check("weights", Generator::shipped().map(|_| "the shipped video+audio weights load".to_owned())),
@@ -64,8 +65,9 @@ fn check<E: Into<anyhow::Error>>(name: &'static str, outcome: Result<String, E>)
     }
 }
 
-fn writable(dir: &Path) -> anyhow::Result<String> {
-    std::fs::create_dir_all(dir)?;
+fn writable(storage: &StorageConfig) -> anyhow::Result<String> {
+    storage.create_data_dir()?;
+    let dir = &storage.data_dir;
     let probe = dir.join(".doctor");
     std::fs::write(&probe, b"probe")?;
     std::fs::remove_file(&probe)?;

@@ -7,7 +7,9 @@ use kinora_pipelines::{IngestReport, Lake, OnProgress};
 use crate::Context;
 
 pub(crate) async fn open_lake(context: &Context) -> anyhow::Result<Lake> {
-    let dir = context.config.storage.lake();
+    let storage = &context.config.storage;
+    let dir = storage.lake();
+    storage.create_data_dir().with_context(|| format!("cannot create {}", storage.data_dir.display()))?;
     Lake::open(&dir).await.with_context(|| format!("cannot open the lake in {}", dir.display()))
 }
 

@@ -41,8 +41,6 @@ fn parse_role(name: &str) -> Result<Role, String> {
 
 pub(crate) async fn run(action: Action, context: &Context) -> anyhow::Result<()> {
     let Action::Create(create) = action;
-    std::fs::create_dir_all(context.data_dir())
-        .map_err(|error| anyhow::anyhow!("cannot create {}: {error}", context.data_dir().display()))?;
     let db = Db::open(&context.config.storage.state()).await?;
     let day_ms = Duration::from_hours(24).as_millis() as i64;
     let new = NewToken {
