@@ -64,7 +64,7 @@ impl Descent<'_> {
         let (mut step, mut trained) = self.restore(module, groups)?;
         let first = step + 1;
         let mut progress = Progress::new(self.name, self.steps, self.progress);
-        let mut last_loss = f64::NAN;
+        let mut told = String::from("done before");
         while step < self.steps {
             if self.interrupt.is_set() {
                 self.save(step, &trained)?;
@@ -75,18 +75,19 @@ impl Descent<'_> {
             trained = self.update(step, trained, &value);
             step += 1;
             if step == first || step.is_multiple_of(LOSS_EVERY) || step == self.steps {
-                last_loss = f64::from(value.into_scalar::<f32>());
-                if !last_loss.is_finite() {
+                let loss = f64::from(value.into_scalar::<f32>());
+                if !loss.is_finite() {
                     return Err(TrainError::Diverged { stage: self.name, step });
                 }
-                self.run.metric(step, &format!("{}_loss", self.name), last_loss)?;
+                self.run.metric(step, &format!("{}_loss", self.name), loss)?;
+                told = format!("loss {loss:.4}");
             }
-            progress.set(step, format!("loss {last_loss:.4}"));
+            progress.set(step, &told);
             if step.is_multiple_of(self.checkpoint_every) || step == self.steps {
                 self.save(step, &trained)?;
             }
         }
-        progress.finish(format!("{step} steps, loss {last_loss:.4}"));
+        progress.finish(format!("{step} steps, {told}"));
         Ok(trained.average)
     }
 
