@@ -27,7 +27,6 @@ use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
 use tower_http::timeout::TimeoutLayer;
-use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::clock::{Clock, utc_year};
@@ -40,8 +39,8 @@ use crate::generations::{assets, journey::Engine, worker};
 use crate::media::{MediaError, MediaStore};
 use crate::signing::{ContentSigner, SigningError};
 use crate::{
-    analytics, auth, cameos, credits, events, feed, generations, guardians, messages, ops, people, posts,
-    private, safety, videos, web,
+    analytics, auth, cameos, credits, events, feed, generations, guardians, messages, openapi, ops, people,
+    posts, private, safety, videos, web,
 };
 
 /// All that a handler may need. Cloning is cheap; the parts are shared.
@@ -174,35 +173,9 @@ impl App {
     }
 }
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Kinora",
-        description = "Feed, generation, cameos, safety and analytics of an AI short-video platform."
-    ),
-    modifiers(&BearerScheme)
-)]
-struct ApiDoc;
-
-struct BearerScheme;
-
-impl utoipa::Modify for BearerScheme {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some("`kn_...`, from `kinora token create` or `POST /v1/tokens`"))
-            .build();
-        openapi
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
-    }
-}
-
 /// Every route, in reading order, under the layers that all of them share.
 pub fn router(app: App) -> Router {
-    let (router, openapi) = OpenApiRouter::with_openapi(ApiDoc::openapi())
+    let (router, document) = OpenApiRouter::with_openapi(openapi::document())
         .merge(auth::routes())
         .merge(people::routes())
         .merge(guardians::routes())
@@ -227,8 +200,9 @@ pub fn router(app: App) -> Router {
     // Read once: the first request must not find the recorder missing.
     ops::recorder();
 
+    let document = openapi::complete(document);
     router
-        .route("/openapi.json", routing::get(move || async move { Json(openapi) }))
+        .route("/openapi.json", routing::get(move || async move { Json(document) }))
         .fallback(web::file)
         .with_state(app)
         .layer(body_limit)

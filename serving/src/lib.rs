@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod error;
+mod openapi;
 pub mod ops;
 mod private;
 mod retention;

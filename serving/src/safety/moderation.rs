@@ -114,6 +114,7 @@ enum CaseState {
 pub(super) struct CasesQuery {
     /// `open` (the default) or `decided`.
     #[serde(default)]
+    #[param(inline)]
     state: CaseState,
 }
 
