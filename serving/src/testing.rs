@@ -59,7 +59,11 @@ impl Answer {
 /// The model, loaded once for all tests.
 fn engine() -> Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    ENGINE.get_or_init(|| Engine::new(Generator::shipped().unwrap()).with_steps(2)).clone()
+    ENGINE
+        .get_or_init(|| {
+            Engine::new(Generator::shipped(kinora_harness::device::DeviceChoice::Cpu).unwrap()).with_steps(2)
+        })
+        .clone()
 }
 
 impl TestApp {

@@ -31,7 +31,10 @@ pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
         check("data directory", writable(storage)),
         check("state", Db::open(&storage.state()).await.map(|_| storage.state().display().to_string())),
         check("lake", tables(&storage.lake()).await),
-        check("weights", Generator::shipped().map(|_| "the shipped video+audio weights load".to_owned())),
+        check(
+            "weights",
+            Generator::shipped(DeviceChoice::Auto).map(|_| "the shipped video+audio weights load".to_owned()),
+        ),
         check("device", resolve(DeviceChoice::Auto).map(|device| format!("{device:?}"))),
         check(
             "port",

@@ -74,7 +74,7 @@ fn ranker(args: &Ranker, context: &Context) -> anyhow::Result<()> {
 fn video(args: Video, context: &Context) -> anyhow::Result<()> {
     let generator = match &args.model {
         Some(directory) => Generator::load(directory, args.device)?,
-        None => Generator::shipped()?,
+        None => Generator::shipped(args.device)?,
     };
     let defaults = EvaluateOptions::default();
     let options = EvaluateOptions {

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         ContentSigner::open(&context.config.storage.keys(), utc_year(Clock::system().now_ms()) as i32)?;
     let generator = match &args.model {
         Some(dir) => Generator::load(dir, args.device)?,
-        None => Generator::shipped()?,
+        None => Generator::shipped(args.device)?,
     };
     for word in generator.unknown_words(&args.prompt) {
         context.output.note(&format!("the model does not know the word `{word}`"));

@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn the_shipped_model_shows_what_is_asked_for() {
-        let generator = Generator::shipped().unwrap();
+        let generator = Generator::shipped(kinora_harness::device::DeviceChoice::Cpu).unwrap();
         let report =
             evaluate(&generator, &EvaluateOptions { clips: 4, ..EvaluateOptions::default() }).unwrap();
         // Far below what the model card says, and far above what a model and code that do not fit reach.

@@ -121,8 +121,8 @@ impl Generator {
     }
 
     /// The `nano` model that is built into the program.
-    pub fn shipped() -> Result<Self, GenerateError> {
-        let device = resolve(DeviceChoice::Cpu)?;
+    pub fn shipped(device: DeviceChoice) -> Result<Self, GenerateError> {
+        let device = resolve(device)?;
         let (model, card) = load_model_from_bytes(
             include_bytes!("../weights/nano/config.json"),
             include_bytes!("../weights/nano/weights.safetensors").to_vec(),
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn the_seed_decides_the_clip() {
-        let generator = Generator::shipped().unwrap();
+        let generator = Generator::shipped(DeviceChoice::Cpu).unwrap();
         let clip = generator.generate(&quick("a red ball bounces twice"), &mut go_on).unwrap();
         assert_eq!((clip.width, clip.frame_count(), clip.samples.len()), (32, 96, 48_000));
         let again = generator.generate(&quick("a red ball bounces twice"), &mut go_on).unwrap();
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn longer_clips_are_takes_of_one_scene() {
-        let generator = Generator::shipped().unwrap();
+        let generator = Generator::shipped(DeviceChoice::Cpu).unwrap();
         let request = GenerationRequest { seconds: 8, ..quick("a blue ball misses the hoop") };
         let takes = generator.perform(&request, &mut go_on).unwrap();
         assert_eq!(takes.len(), 2);
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_cancelled_generation_stops_at_the_next_step() {
-        let generator = Generator::shipped().unwrap();
+        let generator = Generator::shipped(DeviceChoice::Cpu).unwrap();
         let mut steps = 0;
         let mut cancel = |done: usize, total: usize| {
             assert_eq!(total, 4);
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_generated_is_one_clear_line() {
-        let generator = Generator::shipped().unwrap();
+        let generator = Generator::shipped(DeviceChoice::Cpu).unwrap();
         let request = quick("a ball");
         let refused = [
             GenerationRequest { prompt: "  ".into(), ..request.clone() },

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kinora_harness::device::DeviceChoice;
 use kinora_training::clip::Clip;
 use kinora_training::generate::{GenerateError, GenerationRequest, Generator};
-use kinora_training::media::{EncodeOptions, MediaError, encode_mp4, spritesheet_png, thumbnail_png};
+use kinora_training::media::{EncodeOptions, MediaError, encode_mp4_watched, spritesheet_png, thumbnail_png};
 use thiserror::Error;
 
 use super::Watch;
@@ -17,7 +17,7 @@ use super::journey::RenderedMedia;
 
 /// Share of the progress that the model's steps make up; encoding and signing are the rest.
 const MODEL_PERCENT: usize = 85;
-const ENCODED_PERCENT: u8 = 95;
+const ENCODED_PERCENT: usize = 95;
 /// Larger pictures are drawn at this side and scaled up, in pixels.
 const SIDE_MAX: u32 = 512;
 const SHEET_COLUMNS: usize = 4;
@@ -67,9 +67,17 @@ impl Engine {
     /// those that ship with Kinora.
     pub fn load(models_dir: &Path) -> Result<Self, GenerateError> {
         let own = models_dir.join("video");
-        let generator =
-            if own.is_dir() { Generator::load(&own, DeviceChoice::Auto)? } else { Generator::shipped()? };
+        let generator = if own.is_dir() {
+            Generator::load(&own, DeviceChoice::Auto)?
+        } else {
+            Generator::shipped(DeviceChoice::Auto)?
+        };
         Ok(Self::new(generator))
+    }
+
+    /// The words of a prompt that the model does not know and will ignore.
+    pub(crate) fn unknown_words(&self, prompt: &str) -> Vec<String> {
+        self.generator.unknown_words(prompt)
     }
 
     pub(super) fn make(
@@ -94,15 +102,21 @@ impl Engine {
             Err(GenerateError::Cancelled) => return Err(EngineError::Stopped),
             Err(error) => return Err(EngineError::Generate(error)),
         };
-        let media = encode(&clip, draft)?;
-        watch.report(ENCODED_PERCENT);
-        Ok(media)
+        match encode(&clip, draft, watch) {
+            Err(MediaError::Stopped) => Err(EngineError::Stopped),
+            media => Ok(media?),
+        }
     }
 }
 
-fn encode(clip: &Clip, draft: &Draft) -> Result<RenderedMedia, MediaError> {
+fn encode(clip: &Clip, draft: &Draft, watch: &Watch) -> Result<RenderedMedia, MediaError> {
     let size = (draft.size.width, draft.size.height);
-    let mp4 = encode_mp4(clip, EncodeOptions { size, ..EncodeOptions::default() })?;
+    let options = EncodeOptions { size, ..EncodeOptions::default() };
+    let mp4 = encode_mp4_watched(clip, options, &mut |done, total| {
+        watch.report((MODEL_PERCENT + done * (ENCODED_PERCENT - MODEL_PERCENT) / total.max(1)) as u8);
+        if watch.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    watch.report(ENCODED_PERCENT as u8);
     // The middle of the clip shows more of it than the first frame.
     let thumbnail = thumbnail_png(clip, clip.frame_count() / 2)?;
     let spritesheet = spritesheet_png(clip, SHEET_COLUMNS, SHEET_ROWS)?;

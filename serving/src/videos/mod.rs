@@ -75,7 +75,7 @@ async fn create(
     };
     let job = admission::admit(&app, request).await?;
     let mut conn = app.db.read().acquire().await?;
-    Ok(pollable(Video::of(&mut conn, job).await?))
+    Ok(pollable(Video::of(&mut conn, &app.engine, job).await?))
 }
 
 fn pollable(video: Video) -> Response {
@@ -129,7 +129,7 @@ async fn list(
     jobs.truncate(limit as usize);
     let mut data = Vec::with_capacity(jobs.len());
     for job in jobs {
-        data.push(Video::of(&mut conn, job).await?);
+        data.push(Video::of(&mut conn, &app.engine, job).await?);
     }
     Ok(Json(VideoList {
         object: "list".to_owned(),
@@ -152,7 +152,7 @@ async fn retrieve(
 ) -> ApiResult<Response> {
     let job = job_for(&app, &VideoId::new(video_id), &viewer).await?;
     let mut conn = app.db.read().acquire().await?;
-    Ok(pollable(Video::of(&mut conn, job).await?))
+    Ok(pollable(Video::of(&mut conn, &app.engine, job).await?))
 }
 
 /// Delete a video, or cancel its generation. Its posts go with it.
@@ -291,7 +291,7 @@ async fn remix(
     };
     let job = admission::admit(&app, request).await?;
     let mut conn = app.db.read().acquire().await?;
-    Ok(pollable(Video::of(&mut conn, job).await?))
+    Ok(pollable(Video::of(&mut conn, &app.engine, job).await?))
 }
 
 fn unsupported(what: &str, instead: &str) -> ApiError {

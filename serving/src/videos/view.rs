@@ -7,6 +7,7 @@ use crate::db::Conn;
 use crate::error::ApiResult;
 use crate::generations::assets::{self, AssetState};
 use crate::generations::draft::MODEL;
+use crate::generations::engine::Engine;
 use crate::generations::queue::{Job, JobState};
 use crate::generations::status_of;
 
@@ -32,6 +33,8 @@ pub(super) struct Video {
     pub(super) size: String,
     pub(super) seed: u64,
     pub(super) error: Option<VideoError>,
+    /// What of the request the model does not follow: words of the prompt that it does not know.
+    pub(super) warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -62,7 +65,10 @@ pub(super) struct DeletedVideo {
 
 impl Video {
     /// The job as it stands now. A finished video that may no longer be had says so.
-    pub(super) async fn of(conn: &mut Conn, job: Job) -> ApiResult<Self> {
+    pub(super) async fn of(conn: &mut Conn, engine: &Engine, job: Job) -> ApiResult<Self> {
+        let unknown = engine.unknown_words(&job.prompt);
+        let warnings =
+            unknown.iter().map(|word| format!("the model does not know the word `{word}`")).collect();
         let withheld = if job.state == JobState::Done { withheld(conn, &job).await? } else { None };
         let status = if withheld.is_some() { "failed" } else { status_of(job.state) };
         let error = withheld.or_else(|| job.error.map(|(code, message)| VideoError { code, message }));
@@ -81,6 +87,7 @@ impl Video {
             size: job.size.to_string(),
             seed: job.seed,
             error,
+            warnings,
         })
     }
 }

@@ -3,6 +3,8 @@
 //! INVARIANT: packets carry no temporal delimiter (an MP4 sample must not), the first one is a keyframe with
 //! the sequence header, and the colours are signalled as they were converted: BT.709, limited range.
 
+use std::ops::ControlFlow;
+
 use rav1e::EncoderStatus;
 use rav1e::color::{
     ChromaSamplePosition, ColorDescription, ColorPrimaries, MatrixCoefficients, PixelRange,
@@ -23,11 +25,19 @@ pub(super) struct Packet {
 /// A temporal delimiter: type 2, with a size field, of size 0.
 const TEMPORAL_DELIMITER: [u8; 2] = [0x12, 0x00];
 
-pub(super) fn encode(clip: &Clip, fit: &Fit, options: EncodeOptions) -> Result<Vec<Packet>, MediaError> {
+pub(super) fn encode(
+    clip: &Clip,
+    fit: &Fit,
+    options: EncodeOptions,
+    on_frame: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Vec<Packet>, MediaError> {
     let mut context = context(clip.fps, options)?;
     let mut packets = Vec::with_capacity(clip.frame_count());
     let mut scaled = Vec::new();
-    for pixels in clip.frames.chunks_exact(clip.frame_len()) {
+    for (done, pixels) in clip.frames.chunks_exact(clip.frame_len()).enumerate() {
+        if on_frame(done, clip.frame_count()).is_break() {
+            return Err(MediaError::Stopped);
+        }
         fit.apply(pixels, &mut scaled);
         let mut frame = context.new_frame();
         fill(&mut frame, &scaled, options.size);

@@ -15,6 +15,8 @@ pub use mp4::{MediaInfo, probe};
 pub use still::{contact_sheet_png, picture_png, spritesheet_png, thumbnail_png};
 pub use wav::write_wav;
 
+use std::ops::ControlFlow;
+
 use crate::clip::Clip;
 
 /// Sound samples a second in encoded files.
@@ -44,6 +46,8 @@ impl Default for EncodeOptions {
 pub enum MediaError {
     #[error("cannot encode a picture of {width}x{height}: both sides must be even and from 16 to 4096")]
     Size { width: u32, height: u32 },
+    #[error("the encoding was stopped")]
+    Stopped,
     #[error("the clip has no frames")]
     Empty,
     #[error("the clip's {bytes} bytes of pixels do not fill whole frames of {width}x{height}")]
@@ -70,9 +74,18 @@ pub enum MediaError {
 ///
 /// The picture is scaled to fit `options.size`; where the shape differs its edges are continued.
 pub fn encode_mp4(clip: &Clip, options: EncodeOptions) -> Result<Vec<u8>, MediaError> {
+    encode_mp4_watched(clip, options, &mut |_, _| ControlFlow::Continue(()))
+}
+
+/// [`encode_mp4`] that says how many of how many frames are done, and may be stopped between two.
+pub fn encode_mp4_watched(
+    clip: &Clip,
+    options: EncodeOptions,
+    on_frame: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Vec<u8>, MediaError> {
     check(clip, options)?;
     let fit = resize::Fit::new((clip.width, clip.height), options.size);
-    let packets = av1::encode(clip, &fit, options)?;
+    let packets = av1::encode(clip, &fit, options, on_frame)?;
     let sound = resample::resample(&clip.samples, clip.sample_rate, ENCODED_SAMPLE_RATE);
     let blocks = if sound.is_empty() { Vec::new() } else { opus::encode(&sound)? };
     mp4::write(clip.fps, options.size, &packets, &blocks)

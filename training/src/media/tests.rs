@@ -99,3 +99,17 @@ proptest! {
 static WHOLE: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
     encode_mp4(&clip(), EncodeOptions { size: (32, 32), ..EncodeOptions::default() }).unwrap()
 });
+
+#[test]
+fn an_encoding_stops_between_two_frames() {
+    let clip = clip();
+    let options = EncodeOptions { size: (32, 32), ..EncodeOptions::default() };
+    let mut seen = Vec::new();
+    let stopped = encode_mp4_watched(&clip, options, &mut |done, total| {
+        seen.push((done, total));
+        if done == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(stopped, Err(MediaError::Stopped)));
+    let total = clip.frame_count();
+    assert_eq!(seen, [(0, total), (1, total), (2, total)]);
+}
