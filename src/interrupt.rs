@@ -3,6 +3,8 @@
 use kinora_harness::interrupt::Interrupt;
 use thiserror::Error;
 
+use crate::output::Output;
+
 /// The work was stopped on request.
 #[derive(Debug, Error)]
 pub(crate) enum Interrupted {
@@ -25,6 +27,16 @@ pub(crate) fn flag() -> Interrupt {
         std::process::exit(130);
     });
     interrupt
+}
+
+/// Says that the server is stopping, and ends the process at the next signal: what is on its way is
+/// either synced already or begins again.
+pub(crate) fn leave_at_the_next(output: Output) {
+    output.note("stopping after what is in flight; Ctrl-C again stops at once");
+    tokio::spawn(async {
+        signal().await;
+        std::process::exit(130);
+    });
 }
 
 /// Waits for Ctrl-C or SIGTERM.

@@ -81,8 +81,15 @@ pub(crate) async fn run(args: Args, mut context: Context) -> anyhow::Result<()> 
         args.seed
     );
 
-    let simulation = simulate_platform(&args, &context, &mut journal).await?;
-    train_ranker(&args, &context, &mut journal).await?;
+    let simulation = tokio::select! {
+        prepared = async {
+            let simulation = simulate_platform(&args, &context, &mut journal).await?;
+            train_ranker(&args, &context, &mut journal).await?;
+            anyhow::Ok(simulation)
+        } => prepared?,
+        // Training looks at its own flag, and saves; the steps before it begin again.
+        () = interrupt::signal() => return Err(interrupt::Interrupted::Resumable.into()),
+    };
 
     step(&context, 3, "opening the server");
     let output = context.output;
@@ -103,8 +110,8 @@ pub(crate) async fn run(args: Args, mut context: Context) -> anyhow::Result<()> 
         step(&context, 5, &format!("ready after {:.0} s", started.elapsed().as_secs_f64()));
         Output::line(&invitation(&context, &app, &simulation, &url).await?)?;
         interrupt::signal().await;
-        output.note("stopping");
     }
+    interrupt::leave_at_the_next(output);
     let _ = stop.send(());
     server.await??;
     published

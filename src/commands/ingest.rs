@@ -14,6 +14,7 @@ use crate::Context;
 /// counted and left alone, so that the same file can be ingested again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Each row has `event_id` (a UUID), `kind`, `event_time_ms` and `user_id`, and what its kind needs.
     file: PathBuf,
 }
 
@@ -24,6 +25,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         ingest_file(&lake, &args.file, now_ms, progress).await
     })
     .await?;
+    anyhow::ensure!(
+        report.accepted + report.duplicates > 0 || report.quarantined == 0,
+        "no row of {} is an event: all {} are in quarantine; \
+         `kinora sql \"SELECT row, reason FROM quarantine\"` says why",
+        args.file.display(),
+        report.quarantined
+    );
     context.output.result(&report, || format!("{} events accepted{}", report.accepted, refused(&report)))?;
     Ok(())
 }

@@ -33,7 +33,12 @@ pub(crate) async fn run(args: Args, mut context: Context) -> anyhow::Result<()> 
     } else {
         Output::line(&format!("listening on {url}; Ctrl-C stops"))?;
     }
-    serve(app, listener, interrupt::signal()).await?;
+    let output = context.output;
+    let stop = async move {
+        interrupt::signal().await;
+        interrupt::leave_at_the_next(output);
+    };
+    serve(app, listener, stop).await?;
     Ok(())
 }
 
@@ -42,13 +47,15 @@ pub(crate) fn log_to_stderr() {
     use std::io::IsTerminal as _;
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("warn,buoyant_kernel=off,kinora=info,kinora_serving=info,kinora_pipelines=info")
+        EnvFilter::new(
+            "warn,buoyant_kernel=off,c2pa=error,kinora=info,kinora_serving=info,kinora_pipelines=info",
+        )
     });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber (a command that serves as part of more) is not an error.
     let _ = if std::io::stderr().is_terminal() {
         builder.compact().try_init()
     } else {
-        builder.json().try_init()
+        builder.json().with_span_list(false).try_init()
     };
 }
