@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use kinora_harness::checkpoint::Checkpoints;
 use kinora_harness::interrupt::Interrupt;
@@ -31,6 +31,19 @@ pub(super) struct Group {
     pub(super) optimizer: ModuleOptimizer,
     pub(super) params: Vec<ParamId>,
     pub(super) peak_rate: f64,
+}
+
+impl Group {
+    /// `AdamW` without weight decay for `params`.
+    pub(super) fn adamw(params: Vec<ParamId>, peak_rate: f64) -> Self {
+        let optimizer = AdamWConfig::new().with_weight_decay(0.0).with_epsilon(1e-8).init();
+        Self { optimizer, params, peak_rate }
+    }
+
+    /// The same for everything that `module` holds.
+    pub(super) fn adamw_all<M: Module>(module: &M, peak_rate: f64) -> Self {
+        Self::adamw(parameters(module).into_iter().map(|(id, _)| id).collect(), peak_rate)
+    }
 }
 
 /// How long a part of the training runs, and what watches it.

@@ -4,7 +4,7 @@
 //! Matrices inside the blocks are moved by Muon, everything else by `AdamW`; the weights that are kept are an
 //! average over time.
 
-use burn::optim::{AdamWConfig, AdjustLrFn, MuonConfig};
+use burn::optim::{AdjustLrFn, MuonConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use kinora_harness::seed::{derive, seeded};
 use rand::{Rng, SeedableRng};
@@ -49,11 +49,7 @@ pub(super) fn train(
             .partition(|(_, path)| path.starts_with("blocks.") && path.ends_with(".weight"));
         let ids = |params: Vec<(_, String)>| params.into_iter().map(|(id, _)| id).collect();
         vec![
-            Group {
-                optimizer: AdamWConfig::new().with_weight_decay(0.0).with_epsilon(1e-8).init(),
-                params: ids(outer),
-                peak_rate: 2e-3,
-            },
+            Group::adamw(ids(outer), 2e-3),
             Group {
                 // Three of Newton and Schulz's steps instead of five: on a CPU they are a third of the work.
                 optimizer: MuonConfig::new().with_adjust_lr_fn(AdjustLrFn::Original).with_ns_steps(3).init(),

@@ -4,7 +4,6 @@
 //! Each step paints a few pixels of a few frames, more of them where balls and hoop are. Scenes are drawn for
 //! this alone (any pose, any skin, any hoop), so that nothing in the codes depends on how things move.
 
-use burn::optim::AdamWConfig;
 use burn::tensor::{Device, Tensor, TensorData};
 use kinora_harness::seed::{derive, seeded};
 use rand::seq::IndexedRandom;
@@ -12,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::descent::{Descent, Group, parameters};
+use super::descent::{Descent, Group};
 use super::{Lesson, TrainError};
 use crate::corpus::{
     Backdrop, Ball, Colour, Family, Hoop, Motion, Outcome, REFERENCE_SIDE, Scene, Skin, State, VIEW_M,
@@ -63,11 +62,7 @@ pub(super) fn train(lesson: &Lesson<'_>, descent: Descent<'_>) -> Result<Picture
     let model = seeded(device, seed, || PictureAutoencoder::new(config, device));
     let drawn: Vec<Drawn> =
         (0..plan.picture_frames).into_par_iter().map(|index| draw(derive(seed, "frame") ^ index)).collect();
-    let groups = |model: &PictureAutoencoder| {
-        let params = parameters(model).into_iter().map(|(id, _)| id).collect();
-        let optimizer = AdamWConfig::new().with_weight_decay(0.0).with_epsilon(1e-8).init();
-        vec![Group { optimizer, params, peak_rate: 3e-3 }]
-    };
+    let groups = |model: &PictureAutoencoder| vec![Group::adamw_all(model, 3e-3)];
     descent.run(model, groups, |model, step| {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(step + 1);

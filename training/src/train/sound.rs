@@ -3,7 +3,6 @@
 //! Impacts are drawn for this alone, of every kind, size and strength, and compared by their magnitude
 //! spectrograms at unit loudness.
 
-use burn::optim::AdamWConfig;
 use burn::tensor::{Tensor, TensorData};
 use kinora_harness::seed::{derive, seeded};
 use rand::seq::IndexedRandom;
@@ -11,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::descent::{Descent, Group, parameters};
+use super::descent::{Descent, Group};
 use super::{Lesson, TrainError};
 use crate::corpus::{Backdrop, Ball, Contact, ContactKind, Family, Motion, Outcome, Scene, Skin, sound};
 use crate::model::sound::{Atoms, IMPACT_SAMPLES, SoundAutoencoder, loudness, spectra};
@@ -53,11 +52,7 @@ pub(super) fn train(lesson: &Lesson<'_>, descent: Descent<'_>) -> Result<SoundAu
         })
         .collect();
     let atoms = Atoms::new().spectra(device);
-    let groups = |model: &SoundAutoencoder| {
-        let params = parameters(model).into_iter().map(|(id, _)| id).collect();
-        let optimizer = AdamWConfig::new().with_weight_decay(0.0).with_epsilon(1e-8).init();
-        vec![Group { optimizer, params, peak_rate: 2e-3 }]
-    };
+    let groups = |model: &SoundAutoencoder| vec![Group::adamw_all(model, 2e-3)];
     descent.run(model, groups, |model, step| {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(step + 1);
