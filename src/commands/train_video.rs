@@ -14,7 +14,7 @@ use crate::{Context, interrupt};
 /// transformer. Interrupted, the same command goes on where it was and ends in the same weights.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Video {
-    /// nano, small, base or large. `nano` trains on a CPU in about an hour.
+    /// nano, small, base or large. `nano` trains on a CPU in about half an hour.
     #[arg(long, default_value = "nano")]
     size: ModelSize,
     /// Where the model goes [default: `models/video` in the data directory, which `serve` loads].

@@ -1,7 +1,7 @@
 //! The sizes of the video+audio model, by name: a name enters, the numbers that build it leave.
 //!
 //! One table decides every size; the layers take a [`ModelConfig`] and know no names. `nano` is the size
-//! whose weights ship with Kinora and that trains on a CPU in about an hour.
+//! whose weights ship with Kinora and that trains on a CPU in about half an hour.
 
 use std::fmt;
 use std::str::FromStr;
