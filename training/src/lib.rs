@@ -8,6 +8,7 @@ pub mod media;
 mod model;
 mod painter;
 mod performance;
+pub mod phyworld;
 pub mod size;
 mod steady;
 pub mod train;
