@@ -12,5 +12,6 @@ pub mod phyworld;
 pub mod size;
 mod steady;
 pub mod train;
+pub mod wan;
 pub mod weights;
 pub mod words;
