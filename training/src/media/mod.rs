@@ -1,9 +1,11 @@
-//! Media files: a [`Clip`] goes in; an MP4, a PNG or a WAV comes out, as bytes.
+//! Media files: a [`Clip`] goes in; an MP4, a PNG or a WAV comes out, as bytes. And back: a file of anyone's
+//! goes in, a [`Clip`] comes out ([`decode`]).
 //!
 //! The MP4 holds AV1 (BT.709, limited range, 4:2:0) and Opus (48 kHz, mono), which browsers play without a
-//! licence. Nothing here reads files or decodes untrusted input.
+//! licence.
 
 mod av1;
+pub mod decode;
 mod mp4;
 mod opus;
 mod resample;

@@ -50,7 +50,7 @@ pub struct MediaInfo {
 
 /// Reads the header of an MP4 that this crate wrote.
 ///
-/// For files from elsewhere this only says what they claim; it decodes nothing.
+/// For files from elsewhere this only says what they claim; [`super::decode`] reads them.
 pub fn probe(mp4: &[u8]) -> Result<MediaInfo, MediaError> {
     let unreadable = |reason| MediaError::Unreadable { reason };
     let moov = find(mp4, *b"moov").ok_or(unreadable("no `moov` box"))?;
@@ -89,7 +89,7 @@ pub fn probe(mp4: &[u8]) -> Result<MediaInfo, MediaError> {
 }
 
 /// The boxes directly inside `bytes`; stops at the first that does not fit.
-fn boxes(mut bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+pub(super) fn boxes(mut bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     std::iter::from_fn(move || {
         let kind: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
         let (head, length) = match number(bytes, 0, 4)? {
@@ -103,11 +103,11 @@ fn boxes(mut bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     })
 }
 
-fn find(bytes: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
+pub(super) fn find(bytes: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
     boxes(bytes).find(|(found, _)| *found == kind).map(|(_, content)| content)
 }
 
-fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
+pub(super) fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
     let field = bytes.get(at..at.checked_add(width)?)?;
     Some(field.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)))
 }

@@ -1,7 +1,7 @@
 //! Picture sizes: RGB8 frames of one size go in, frames of another come out.
 //!
 //! The picture keeps its shape: it is scaled to fit, and the room that is left over is filled by continuing
-//! the picture's edge, softly blurred, so that a wall stays a wall and a floor a floor.
+//! the picture's edge, softly blurred, so that a wall stays a wall and a floor a floor. Or it is scaled to fill, and cropped about its centre.
 
 /// A prepared scaling from one size to another.
 pub(super) struct Fit {
@@ -31,8 +31,26 @@ impl Fit {
             to,
             inner,
             offset: ((to.0 - inner.0) / 2, (to.1 - inner.1) / 2),
-            columns: samplings(from.0, inner.0),
-            rows: samplings(from.1, inner.1),
+            columns: samplings(from.0, whole(from.0), inner.0),
+            rows: samplings(from.1, whole(from.1), inner.1),
+        }
+    }
+
+    /// A scaling that fills the target, cropping about the centre where the shape differs.
+    pub(super) fn covering(from: (usize, usize), to: (u32, u32)) -> Self {
+        let to = (to.0 as usize, to.1 as usize);
+        let scale = (from.0 as f32 / to.0 as f32).min(from.1 as f32 / to.1 as f32);
+        let window = |from: usize, to: usize| {
+            let length = to as f32 * scale;
+            ((from as f32 - length) / 2.0, length)
+        };
+        Self {
+            from,
+            to,
+            inner: to,
+            offset: (0, 0),
+            columns: samplings(from.0, window(from.0, to.0), to.0),
+            rows: samplings(from.1, window(from.1, to.1), to.1),
         }
     }
 
@@ -140,13 +158,19 @@ fn blurred(line: &[[u8; 3]], radius: usize) -> Vec<[u8; 3]> {
         .collect()
 }
 
-/// Catmull-Rom weights from `from` to `to` pixels, widened when shrinking; the borders repeat.
-fn samplings(from: usize, to: usize) -> Vec<Sampling> {
-    let ratio = from as f32 / to as f32;
+/// The window that leaves nothing out.
+fn whole(length: usize) -> (f32, f32) {
+    (0.0, length as f32)
+}
+
+/// Catmull-Rom weights from a window (start and length) of `from` pixels to `to` pixels, widened when
+/// shrinking; the borders repeat.
+fn samplings(from: usize, window: (f32, f32), to: usize) -> Vec<Sampling> {
+    let ratio = window.1 / to as f32;
     let widen = ratio.max(1.0);
     (0..to)
         .map(|target| {
-            let centre = (target as f32 + 0.5) * ratio - 0.5;
+            let centre = window.0 + (target as f32 + 0.5) * ratio - 0.5;
             let low = (centre - 2.0 * widen).floor() as isize;
             let high = (centre + 2.0 * widen).ceil() as isize;
             let first = low.clamp(0, from as isize - 1) as usize;
@@ -185,6 +209,21 @@ mod tests {
             Fit::new((64, 64), size).apply(&pixels, &mut canvas);
             assert_eq!(canvas.len(), (size.0 * size.1 * 3) as usize);
             assert!(canvas.chunks_exact(3).all(|pixel| pixel == [200, 90, 17]), "{size:?}");
+        }
+    }
+
+    #[test]
+    fn a_covering_picture_is_cropped_about_its_centre() {
+        // Three stripes, of which a narrower picture shows the middle one.
+        let stripe = |column: usize| if (16..32).contains(&column) { 200 } else { 20 };
+        let pixels: Vec<u8> = (0..16 * 48).flat_map(|index| [stripe(index % 48); 3]).collect();
+        for size in [(16, 16), (8, 8), (64, 64)] {
+            let mut canvas = Vec::new();
+            Fit::covering((48, 16), size).apply(&pixels, &mut canvas);
+            let (width, row) = (size.0 as usize, size.1 as usize / 2);
+            let line = &canvas[row * width * 3..][..width * 3];
+            // Sampling mixes in the neighbours at the very border.
+            assert!(line[3..(width - 1) * 3].iter().all(|&value| value > 180), "{size:?}: {line:?}");
         }
     }
 
