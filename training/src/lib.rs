@@ -1,6 +1,7 @@
 //! The video+audio model, its corpus, trainer, evaluation and generation engine.
 
 pub mod clip;
+pub mod clips;
 pub mod corpus;
 pub mod evaluate;
 pub mod generate;
@@ -9,6 +10,7 @@ mod model;
 mod painter;
 mod performance;
 pub mod phyworld;
+pub mod shards;
 pub mod size;
 mod steady;
 pub mod train;
