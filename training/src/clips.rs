@@ -1,7 +1,7 @@
 //! A folder of anyone's clips: MP4 and WebM files with captions go in, decoded clips come out one by one.
 //!
 //! A caption is the text of `NAME.txt` beside `NAME.mp4`, or a line `{"file": "NAME.mp4", "caption": ".."}` of
-//! `captions.jsonl`, as the rendered corpus writes them; the text file wins. INVARIANT: every clip and every
+//! `captions.jsonl`; the text file wins. INVARIANT: every clip and every
 //! line of captions is either read or counted as skipped with a reason, and a folder that gives no clip at
 //! all is an error.
 
@@ -103,7 +103,13 @@ impl Clips {
         self.waiting.len()
     }
 
-    fn read(&self, name: &str) -> Result<CaptionedClip, String> {
+    /// The names of all clips that are still to be looked at; whoever asks reads them one by one.
+    pub(crate) fn take_names(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.waiting).into()
+    }
+
+    /// Reads one clip by its name, or says why not.
+    pub(crate) fn read(&self, name: &str) -> Result<CaptionedClip, String> {
         let path = self.dir.join(name);
         let caption = match read_text(&path.with_extension("txt"))? {
             Some(text) => Some(text),
@@ -211,7 +217,8 @@ fn read_text(path: &Path) -> Result<Option<String>, String> {
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
@@ -219,8 +226,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::corpus::Corpus;
     use crate::media::{EncodeOptions, encode_mp4};
+    use crate::world::Corpus;
 
     const OPTIONS: DecodeOptions =
         DecodeOptions { width: 16, height: 16, fps: 24, sample_rate: 12_000, max_seconds: 0.1 };
@@ -337,19 +344,5 @@ mod tests {
         let mut clips = read_folder(dir.path(), OPTIONS).unwrap();
         assert_eq!(clips.by_ref().map(Result::unwrap).count(), 1);
         assert_eq!(skips(&clips), [("captions.jsonl:1", "a line longer than 16384 bytes")]);
-    }
-
-    #[test]
-    fn a_rendered_corpus_is_such_a_folder() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = root.path().join("corpus");
-        let options = crate::corpus::ExportOptions { count: 2, seed: 1, size: 16 };
-        crate::corpus::render_to(&dir, options, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
-        let mut clips = read_folder(&dir, OPTIONS).unwrap();
-        let names: Vec<String> = clips.by_ref().map(|clip| clip.unwrap().name).collect();
-        assert_eq!(
-            (names, clips.skipped()),
-            (vec!["clips/000000.mp4".into(), "clips/000001.mp4".into()], &[][..])
-        );
     }
 }

@@ -1,12 +1,16 @@
 //! The video+audio model, its corpus, trainer, evaluation and generation engine.
 
+pub mod benchmark;
 pub mod clip;
 pub mod clips;
-pub mod corpus;
+pub mod encoder;
 pub mod evaluate;
 pub mod generate;
+pub mod grid;
+pub mod judge;
 pub mod media;
 mod model;
+mod onset;
 mod painter;
 mod performance;
 pub mod phyworld;
@@ -17,3 +21,4 @@ pub mod train;
 pub mod wan;
 pub mod weights;
 pub mod words;
+pub mod world;

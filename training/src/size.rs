@@ -1,7 +1,7 @@
 //! The sizes of the video+audio model, by name: a name enters, the numbers that build it leave.
 //!
 //! One table decides every size; the layers take a [`ModelConfig`] and know no names. `nano` is the size
-//! whose weights ship with Kinora and that trains on a CPU in about half an hour.
+//! whose weights ship with Kinora and that trains on a CPU within hours.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelSize {
-    /// 2.8M parameters; a CPU.
+    /// 4.7M parameters; a CPU.
     Nano,
     /// 51M parameters; one GPU.
     Small,
@@ -65,43 +65,39 @@ pub struct ModelConfig {
     pub feed_forward: usize,
     /// Blocks of the text encoder.
     pub text_layers: usize,
-    /// Numbers that describe how one ball looks.
-    pub skin_code: usize,
-    /// Numbers that describe the place's colours.
-    pub scene_code: usize,
     /// Numbers that describe one impact's timbre.
     pub sound_code: usize,
-    /// Hidden width of the pixel decoders.
-    pub pixel_width: usize,
-    /// Hidden width of the picture encoders.
+    /// Hidden width of the look encoder.
     pub picture_width: usize,
     /// Hidden width of the sound encoder and decoder.
     pub sound_width: usize,
+    /// Whether picture and sound see each other; without it, what that is worth can be measured.
+    pub linked: bool,
+    /// Whether velocities stand beside the places; likewise.
+    pub motion: bool,
 }
 
 impl ModelSize {
     pub const ALL: [Self; 4] = [Self::Nano, Self::Small, Self::Base, Self::Large];
 
     pub fn config(self) -> ModelConfig {
-        let (width, heads, layers, feed_forward, text_layers, pixel_width, picture_width, sound_width) =
-            match self {
-                Self::Nano => (128, 4, 6, 3, 1, 64, 64, 96),
-                Self::Small => (384, 6, 12, 4, 2, 96, 128, 192),
-                Self::Base => (768, 12, 16, 4, 4, 128, 192, 256),
-                Self::Large => (1024, 16, 24, 4, 6, 192, 256, 384),
-            };
+        let (width, heads, layers, feed_forward, text_layers, picture_width, sound_width) = match self {
+            Self::Nano => (160, 5, 6, 3, 1, 128, 96),
+            Self::Small => (384, 6, 12, 4, 2, 192, 192),
+            Self::Base => (768, 12, 16, 4, 4, 256, 256),
+            Self::Large => (1024, 16, 24, 4, 6, 256, 384),
+        };
         ModelConfig {
             width,
             heads,
             layers,
             feed_forward,
             text_layers,
-            skin_code: 12,
-            scene_code: 8,
             sound_code: 6,
-            pixel_width,
             picture_width,
             sound_width,
+            linked: true,
+            motion: true,
         }
     }
 }
@@ -114,10 +110,7 @@ impl ModelConfig {
             self.heads,
             self.layers,
             self.feed_forward,
-            self.skin_code,
-            self.scene_code,
             self.sound_code,
-            self.pixel_width,
             self.picture_width,
             self.sound_width,
         ];

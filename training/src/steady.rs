@@ -2,7 +2,8 @@
 //!
 //! What flies follows a parabola and what rolls a line, but only between impacts. So each place is read off
 //! the best of three parabolas, fitted to the frames before it, around it and after it (as in Kuwahara's
-//! filter of pictures). INVARIANT: arcs that meet in a bounce stay exactly as they are.
+//! filter of pictures). Before that, [`agree`] brings places and the steps between them together.
+//! INVARIANT: arcs that meet in a bounce stay exactly as they are.
 
 /// Frames in a fit.
 const WINDOW: usize = 7;
@@ -24,6 +25,34 @@ pub(crate) fn steady(track: &[f32]) -> Vec<f32> {
             fits[best].at(frame - best)
         })
         .collect()
+}
+
+/// The places that agree best with both `places` and `steps`, of which each leads to a place from the one
+/// before it (the first leads nowhere): least squares, where a step's error counts one and a place's `trust`.
+pub(crate) fn agree(places: &[f32], steps: &[f32], trust: f32) -> Vec<f32> {
+    let count = places.len().min(steps.len());
+    let (places, steps) = (&places[..count], &steps[..count]);
+    // A tridiagonal system, solved from the front and then from the back (Thomas).
+    let mut factors = vec![0.0_f32; count];
+    let mut agreed = vec![0.0_f32; count];
+    for at in 0..count {
+        let (after, before) = (at + 1 < count, at > 0);
+        let neighbours = if after { 1.0 } else { 0.0 } + if before { 1.0 } else { 0.0 };
+        let mut right = trust * places[at];
+        if before {
+            right += steps[at] + agreed[at - 1];
+        }
+        if after {
+            right -= steps[at + 1];
+        }
+        let pivot = trust + neighbours - if before { factors[at - 1] } else { 0.0 };
+        factors[at] = 1.0 / pivot;
+        agreed[at] = right / pivot;
+    }
+    for at in (1..count).rev() {
+        agreed[at - 1] += factors[at - 1] * agreed[at];
+    }
+    agreed
 }
 
 /// The least-squares parabola through one window.
@@ -103,6 +132,36 @@ mod tests {
             after += change(&steady(&trembling));
         }
         assert!(after < 0.75 * before, "{before} became {after}");
+    }
+
+    proptest! {
+        #[test]
+        fn places_that_agree_with_their_steps_stay(bounce in 12.0_f32..48.0, trust in 0.001..1.0_f32) {
+            let track = bouncing(bounce);
+            let steps: Vec<f32> =
+                std::iter::once(9.0).chain(track.windows(2).map(|pair| pair[1] - pair[0])).collect();
+            for (before, after) in track.iter().zip(agree(&track, &steps, trust)) {
+                prop_assert!((before - after).abs() < 1e-3, "{before} became {after}");
+            }
+        }
+    }
+
+    #[test]
+    fn coarse_places_and_fine_steps_give_fine_motion() {
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let truth = bouncing(30.0);
+        let coarse: Vec<f32> = truth.iter().map(|place| place + rng.random_range(-0.1..0.1)).collect();
+        let steps: Vec<f32> = std::iter::once(0.0)
+            .chain(truth.windows(2).map(|pair| pair[1] - pair[0] + rng.random_range(-0.005..0.005)))
+            .collect();
+        let agreed = agree(&coarse, &steps, 0.0025);
+        let bend = |track: &[f32]| -> Vec<f32> {
+            track.windows(3).map(|places| places[2] - 2.0 * places[1] + places[0]).collect()
+        };
+        let worst = bend(&agreed).iter().zip(bend(&truth)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 0.02, "{worst}");
+        let off = agreed.iter().zip(&truth).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 0.06, "{off}");
     }
 
     #[test]

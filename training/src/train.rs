@@ -1,16 +1,23 @@
 //! Training, from nothing to weights: options enter; a model directory, a run record and checkpoints leave.
 //!
-//! Four stages, each resumable: the picture autoencoder, the sound autoencoder, the latents of a corpus
-//! encoded by both, and the transformer on these. INVARIANT: the same options and seed give the same weights
+//! Seven stages, each resumable: the look encoder, the voice encoder, the ear, the sound autoencoder, the
+//! latents of a corpus, and on these the eye and the transformer. INVARIANT: the same options and seed give the same weights
 //! on the same kind of device, however often the training was stopped.
 
-mod descent;
-mod flow;
+pub(crate) mod descent;
+mod distill;
+mod ear;
+mod eye;
+pub(crate) mod flow;
 pub(crate) mod latents;
-mod picture;
+mod looks;
+pub(crate) mod rehearsal;
 mod sound;
+mod voice;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -18,19 +25,26 @@ use kinora_harness::checkpoint::{CheckpointError, Checkpoints, read_state, write
 use kinora_harness::device::{DeviceChoice, DeviceError, resolve};
 use kinora_harness::interrupt::Interrupt;
 use kinora_harness::progress::Mode;
-use kinora_harness::publish::FileError;
+use kinora_harness::publish::{FileError, write_file};
 use kinora_harness::run::{Run, RunError, Status};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::descent::Descent;
-use self::latents::{Encoders, Extent};
+use self::latents::Encoders;
+use crate::generate::{GenerateError, GenerationRequest, Generator};
+use crate::media::{MediaError, contact_sheet_png};
 use crate::model::Model;
+use crate::model::flow::Sampling;
+use crate::model::transformer::FlowTransformer;
 use crate::size::{ModelConfig, ModelSize};
 use crate::weights::{ModelCard, WeightsError, save_model};
 use crate::words::Vocabulary;
 
-pub(crate) use self::flow::normal;
+pub use self::distill::{DistillOptions, DistillPlan, distill};
+pub(crate) use self::flow::{LAB_FRAMES, normal};
+pub(crate) use self::sound::normalised;
 
 /// Why a training ended without weights.
 #[derive(Debug, Error)]
@@ -48,14 +62,20 @@ pub enum TrainError {
     Weights(#[from] WeightsError),
     #[error(transparent)]
     Tensors(#[from] kinora_harness::weights::WeightsError),
+    #[error("what the model draws so far cannot be shown")]
+    Sample(#[from] GenerateError),
+    #[error("what the model draws so far cannot be written")]
+    Sheet(#[from] MediaError),
     #[error("training stopped at step {step} of stage `{stage}`; the same command goes on from there")]
     Interrupted { stage: &'static str, step: u64 },
     #[error("the loss of stage `{stage}` is no number any more at step {step}: lower the learning rate")]
     Diverged { stage: &'static str, step: u64 },
+    #[error("a model cannot be distilled to {steps} steps: use 1 to 4")]
+    SamplerSteps { steps: usize },
+    #[error("`{}` is a distilled model, which cannot teach: distil the model that taught it", path.display())]
+    DistilledTeacher { path: PathBuf },
     #[error("`{}` holds the checkpoints of a training with other options: remove it or choose another", path.display())]
     OtherRun { path: PathBuf },
-    #[error("`{}` holds latents of another training: remove it", path.display())]
-    ForeignCache { path: PathBuf },
 }
 
 impl TrainError {
@@ -69,9 +89,12 @@ impl TrainError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainPlan {
-    /// Frames drawn for the picture autoencoder.
-    pub picture_frames: u64,
-    pub picture_steps: u64,
+    /// Portraits drawn for the look encoder.
+    pub portraits: u64,
+    pub portrait_steps: u64,
+    /// Recordings made for the voice encoder.
+    pub recordings: u64,
+    pub voice_steps: u64,
     /// Impacts drawn for the sound autoencoder.
     pub sound_impacts: u64,
     pub sound_steps: u64,
@@ -80,41 +103,106 @@ pub struct TrainPlan {
     pub flow_steps: u64,
     /// Clips in a step of the transformer.
     pub batch: usize,
+    /// Parts of a step that are worked on at the same time.
+    pub shards: usize,
     pub checkpoint_every: u64,
+    /// Steps of the eye, which reads frames.
+    #[serde(default = "recognise_steps")]
+    pub recognise_steps: u64,
+    /// Steps of the ear, which reads speech.
+    #[serde(default = "listen_steps")]
+    pub listen_steps: u64,
+    /// What is left out, to measure what it is worth.
+    #[serde(default)]
+    pub without: Vec<Choice>,
+}
+
+fn recognise_steps() -> u64 {
+    8_000
+}
+
+fn listen_steps() -> u64 {
+    6_000
+}
+
+/// A choice of the transformer's training that can be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Choice {
+    /// Picture and sound at timesteps of their own; without it always at the same.
+    IndependentNoise,
+    /// Attention between picture and sound.
+    CrossAttention,
+    /// Velocities beside the places.
+    Motion,
+    /// Muon on the blocks' matrices; without it `AdamW`.
+    Muon,
+}
+
+impl FromStr for Choice {
+    type Err = UnknownChoice;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "independent-noise" => Ok(Self::IndependentNoise),
+            "cross-attention" => Ok(Self::CrossAttention),
+            "motion" => Ok(Self::Motion),
+            "muon" => Ok(Self::Muon),
+            _ => Err(UnknownChoice { name: name.to_owned() }),
+        }
+    }
+}
+
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("there is no choice `{name}`: use independent-noise, cross-attention, motion or muon")]
+pub struct UnknownChoice {
+    name: String,
 }
 
 impl TrainPlan {
     /// A few steps of every stage: whether the machinery works, not a model.
     pub fn smoke() -> Self {
         Self {
-            picture_frames: 16,
-            picture_steps: 8,
+            portraits: 16,
+            portrait_steps: 8,
+            recordings: 16,
+            voice_steps: 8,
             sound_impacts: 16,
             sound_steps: 8,
             clips: 16,
             flow_steps: 8,
             batch: 8,
+            shards: 2,
             checkpoint_every: 2,
+            recognise_steps: 8,
+            listen_steps: 8,
+            without: Vec::new(),
         }
     }
 
     /// What a size needs.
     pub fn of(size: ModelSize) -> Self {
         let (clips, flow_steps, batch) = match size {
-            ModelSize::Nano => (24_000, 2_400, 48),
+            ModelSize::Nano => (60_000, 12_000, 48),
             ModelSize::Small => (300_000, 60_000, 256),
             ModelSize::Base => (1_000_000, 120_000, 512),
             ModelSize::Large => (3_000_000, 200_000, 1024),
         };
         Self {
-            picture_frames: 2_000,
-            picture_steps: 3_000,
+            portraits: 20_000,
+            portrait_steps: 4_000,
+            recordings: 6_000,
+            voice_steps: 6_000,
             sound_impacts: 3_000,
             sound_steps: 1_200,
             clips,
             flow_steps,
             batch,
+            shards: 2,
             checkpoint_every: 250,
+            recognise_steps: recognise_steps(),
+            listen_steps: listen_steps(),
+            without: Vec::new(),
         }
     }
 }
@@ -167,6 +255,10 @@ struct Identity {
 
 /// Trains a model. Stopped and called again with the same options, it goes on where it was.
 pub fn train(options: &TrainOptions) -> Result<TrainReport, TrainError> {
+    let mut options = options.clone();
+    options.model.linked &= !options.plan.without.contains(&Choice::CrossAttention);
+    options.model.motion &= !options.plan.without.contains(&Choice::Motion);
+    let options = &options;
     let device = resolve(options.device)?;
     let checkpoints = options.out_dir.join("checkpoints");
     let identity = Identity { model: options.model.clone(), plan: options.plan.clone(), seed: options.seed };
@@ -177,7 +269,8 @@ pub fn train(options: &TrainOptions) -> Result<TrainReport, TrainError> {
         "device": options.device.to_string(),
     });
     let mut run = Run::start(&options.runs_dir, "video", &params)?;
-    let ground = Ground { options, checkpoints: &checkpoints, run: &mut run };
+    let learning = device.clone().autodiff();
+    let ground = Ground { options, checkpoints: &checkpoints, run: &mut run, device: &learning };
     let trained = stages(options, ground, &device);
     let status = match &trained {
         Ok(_) => Status::Finished,
@@ -207,11 +300,15 @@ struct Ground<'a> {
     options: &'a TrainOptions,
     checkpoints: &'a Path,
     run: &'a mut Run,
+    /// Where gradients are kept.
+    device: &'a Device,
 }
 
 impl Ground<'_> {
     fn descent(&mut self, name: &'static str, steps: u64, averaging: f64) -> Result<Descent<'_>, TrainError> {
         Ok(Descent {
+            shards: 1,
+            device: self.device,
             name,
             steps,
             checkpoint_every: self.options.plan.checkpoint_every,
@@ -226,45 +323,100 @@ impl Ground<'_> {
 
 fn stages(options: &TrainOptions, mut ground: Ground<'_>, device: &Device) -> Result<Model, TrainError> {
     let (config, plan, seed) = (&options.model, &options.plan, options.seed);
-    let lesson = Lesson { config, plan, seed, device: &device.clone().autodiff() };
-    // Stage 1: looks. What balls and places look like, as codes, and every pixel from them.
-    let picture = picture::train(&lesson, ground.descent("picture", plan.picture_steps, 0.999)?)?;
+    let lesson = Lesson { config, plan, seed, device: ground.device };
+    // Stage 1: looks. What a portrait shows, as numbers.
+    let looks = looks::train(&lesson, ground.descent("looks", plan.portrait_steps, 0.999)?)?;
 
-    // Stage 2: impacts. What a contact sounds like, as a code, and its waveform from it.
+    // Stage 2: voices. Whose voice a recording holds, as numbers.
+    let voices = voice::train(&lesson, ground.descent("voices", plan.voice_steps, 0.999)?)?;
+
+    // Stage 3: speech. What a voice does at each instant.
+    let ear = ear::train(&lesson, ground.descent("ear", plan.listen_steps, 0.999)?)?;
+
+    // Stage 4: impacts. What a contact sounds like, as a code, and its waveform from it.
     let sound = sound::train(&lesson, ground.descent("sound", plan.sound_steps, 0.995)?)?;
 
-    // Stage 3: latents. The corpus as the transformer sees it, encoded once.
-    let cache = latents::load_or_encode(
-        &ground.checkpoints.join("latents"),
-        Extent { seed, clips: plan.clips },
-        Encoders { config, picture: &picture, sound: &sound, device },
-        options.progress,
-        &options.interrupt,
-    )?;
+    // Stage 5: latents. The corpus as the transformer sees it, encoded once.
+    let encoders = Encoders { config, sound: &sound, device };
+    let set = latents::encode(seed, plan.clips, encoders, options.progress, &options.interrupt)?;
 
-    // Stage 4: flow. From noise and a sentence to latents.
-    let flow = flow::train(&lesson, &cache, ground.descent("flow", plan.flow_steps, 0.998)?)?;
+    // Stage 6: frames. Who and what one frame shows, and where.
+    let eye = eye::train(&lesson, &set, ground.descent("eye", plan.recognise_steps, 0.999)?)?;
 
-    let model = Model { picture, sound, flow };
+    // Stage 7: flow. From noise and a sentence to latents.
     let card = ModelCard {
         format: ModelCard::FORMAT,
         model: config.clone(),
         vocabulary: Vocabulary::of_corpus(),
-        normalisation: cache.normalisation.clone(),
+        normalisation: set.normalisation.clone(),
         plan: plan.clone(),
         seed,
+        sampling: Sampling::default(),
+        distilled: false,
         code_version: kinora_harness::CODE_VERSION.to_owned(),
     };
+    let whole = |flow: &FlowTransformer| Model {
+        eye: eye.clone(),
+        ear: ear.clone(),
+        looks: looks.clone(),
+        voices: voices.clone(),
+        sound: sound.clone(),
+        flow: flow.clone(),
+    };
+    let descent = Descent { shards: plan.shards.max(1), ..ground.descent("flow", plan.flow_steps, 0.998)? };
+    let preview = options.out_dir.join("preview");
+    let flow = flow::train(&lesson, &set, descent, |step, flow, run| {
+        if !step.is_multiple_of(SAMPLE_EVERY) {
+            return Ok(());
+        }
+        let model = whole(flow);
+        save_model(&preview, &model, &card)?;
+        show(&Generator::of(model, card.clone(), device.clone()), step, run)
+    })?;
+
+    let model = whole(&flow);
     save_model(&options.out_dir, &model, &card)?;
     Ok(model)
 }
 
+/// Steps of the transformer between two looks at what it draws; the weights of the last are in `preview`.
+const SAMPLE_EVERY: u64 = 500;
+/// What it is asked for.
+const SAMPLE_PROMPTS: [&str; 6] = [
+    "a red ball bounces three times",
+    "a blue ball is thrown into the hoop",
+    "an orange ball knocks over five blue blocks",
+    "a green ball swings four times on a rod",
+    "a person in a red shirt and blue trousers walks to the right and says hello",
+    "a person in a yellow shirt throws a purple ball then it bounces once",
+];
+
+/// Keeps a contact sheet of what a half-trained model draws beside the run's metrics.
+fn show(generator: &Generator, step: u64, run: &Run) -> Result<(), TrainError> {
+    let request = |prompt: &&str| GenerationRequest {
+        steps: Some(8),
+        width: 128,
+        height: 128,
+        ..GenerationRequest::new(*prompt, 7)
+    };
+    let clips = SAMPLE_PROMPTS
+        .iter()
+        .map(|prompt| generator.generate(&request(prompt), &mut |_, _| ControlFlow::Continue(())))
+        .collect::<Result<Vec<_>, _>>()?;
+    let directory = run.directory().join("samples");
+    std::fs::create_dir_all(&directory).map_err(FileError::at("create", &directory))?;
+    Ok(write_file(&directory.join(format!("{step:06}.png")), &contact_sheet_png(&clips, 8)?)?)
+}
+
 /// Notes in the checkpoints' directory whose they are, or refuses another's.
-fn claim(checkpoints: &Path, identity: &Identity) -> Result<(), TrainError> {
+pub(crate) fn claim<T: Serialize + DeserializeOwned + PartialEq>(
+    checkpoints: &Path,
+    identity: &T,
+) -> Result<(), TrainError> {
     std::fs::create_dir_all(checkpoints).map_err(FileError::at("create", checkpoints))?;
     let path = checkpoints.join("options.json");
     if path.exists() {
-        let found: Identity = read_state(&path)?;
+        let found: T = read_state(&path)?;
         if found != *identity {
             return Err(TrainError::OtherRun { path: checkpoints.to_owned() });
         }
@@ -285,16 +437,31 @@ mod tests {
         options.device = DeviceChoice::Cpu;
         options.model = ModelConfig { width: 16, heads: 2, layers: 1, sound_width: 8, ..options.model };
         options.plan = TrainPlan {
-            picture_frames: 3,
-            picture_steps: 3,
+            portraits: 3,
+            portrait_steps: 3,
+            recordings: 3,
+            voice_steps: 3,
             sound_impacts: 3,
             sound_steps: 3,
             clips: 4,
             flow_steps: 6,
             batch: 2,
+            shards: 2,
             checkpoint_every: 2,
+            recognise_steps: 3,
+            listen_steps: 3,
+            without: Vec::new(),
         };
         options
+    }
+
+    #[test]
+    fn a_plan_from_before_the_encoder_is_the_plan_of_its_size() {
+        let mut plan = serde_json::to_value(TrainPlan::of(ModelSize::Nano)).unwrap();
+        let fields = plan.as_object_mut().unwrap();
+        assert!(fields.remove("recognise_steps").is_some() && fields.remove("listen_steps").is_some());
+        let plan: TrainPlan = serde_json::from_value(plan).unwrap();
+        assert_eq!(plan, TrainPlan::of(ModelSize::Nano));
     }
 
     fn weights(options: &TrainOptions) -> Vec<u8> {
@@ -330,8 +497,7 @@ mod tests {
         train(&stopped).unwrap();
         assert!(weights(&whole) == weights(&stopped), "a stop between steps changed the weights");
 
-        kill(&stopped, &["picture", "sound", "flow"]);
-        fs::remove_dir_all(stopped.out_dir.join("checkpoints/latents")).unwrap();
+        kill(&stopped, &["looks", "voices", "ear", "sound", "eye", "flow"]);
         train(&stopped).unwrap();
         assert!(weights(&whole) == weights(&stopped), "a stop in every stage changed the weights");
 
@@ -343,13 +509,75 @@ mod tests {
     }
 
     #[test]
+    fn a_student_draws_in_few_steps_and_can_be_stopped() {
+        use crate::generate::{GenerateError, GenerationRequest, Generator};
+
+        let root = tempfile::tempdir().unwrap();
+        let teacher = tiny(root.path(), "teacher");
+        train(&teacher).unwrap();
+        let student = |name: &str| DistillOptions {
+            teacher_dir: teacher.out_dir.clone(),
+            out_dir: root.path().join(name),
+            runs_dir: teacher.runs_dir.clone(),
+            plan: DistillPlan {
+                sampler_steps: 2,
+                teacher_steps: 2,
+                clips: 4,
+                steps: 4,
+                batch: 2,
+                shards: 2,
+                checkpoint_every: 2,
+            },
+            seed: 3,
+            device: DeviceChoice::Cpu,
+            progress: Mode::Silent,
+            interrupt: Interrupt::new(),
+        };
+        let whole = student("whole");
+        distill(&whole).unwrap();
+        let stopped = student("stopped");
+        distill(&stopped).unwrap();
+        let read = |options: &DistillOptions| fs::read(options.out_dir.join("weights.safetensors")).unwrap();
+        let newest = Checkpoints::open(stopped.out_dir.join("checkpoints/distillation")).unwrap();
+        fs::remove_dir_all(newest.latest().unwrap().unwrap().1).unwrap();
+        fs::remove_file(stopped.out_dir.join("weights.safetensors")).unwrap();
+        distill(&stopped).unwrap();
+        assert!(read(&whole) == read(&stopped), "a stop between steps changed the weights");
+        assert!(read(&whole) != weights(&teacher), "the student learned nothing");
+
+        let generator = Generator::load(&whole.out_dir, DeviceChoice::Cpu).unwrap();
+        let request = GenerationRequest { width: 16, height: 16, ..GenerationRequest::new("a ball", 1) };
+        let mut steps = 0;
+        let mut count = |_, total| {
+            steps = total;
+            ControlFlow::Continue(())
+        };
+        generator.generate(&request, &mut count).unwrap();
+        assert_eq!(steps, 2);
+        let guided = GenerationRequest { guidance: Some(2.0), ..request };
+        let refused = generator.generate(&guided, &mut |_, _| ControlFlow::Continue(()));
+        assert!(matches!(refused, Err(GenerateError::Distilled)));
+
+        let mut wrong = student("wrong");
+        wrong.plan.sampler_steps = 5;
+        assert!(matches!(distill(&wrong), Err(TrainError::SamplerSteps { steps: 5 })));
+        let again = DistillOptions { teacher_dir: whole.out_dir, ..student("again") };
+        assert!(matches!(distill(&again), Err(TrainError::DistilledTeacher { .. })));
+    }
+
+    #[test]
     fn a_trained_model_generates_and_a_broken_one_is_one_clear_line() {
         use crate::generate::{GenerationRequest, Generator};
         let root = tempfile::tempdir().unwrap();
         let options = tiny(root.path(), "model");
         train(&options).unwrap();
         let load = || Generator::load(&options.out_dir, DeviceChoice::Cpu);
-        let request = GenerationRequest { steps: 2, side: 16, ..GenerationRequest::new("a ball", 1) };
+        let request = GenerationRequest {
+            steps: Some(2),
+            width: 16,
+            height: 16,
+            ..GenerationRequest::new("a ball", 1)
+        };
         let clip =
             load().unwrap().generate(&request, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
         assert_eq!(clip.frame_count(), 96);
@@ -367,7 +595,7 @@ mod tests {
         let text = fs::read_to_string(&config).unwrap();
         for broken in [
             "{".to_owned(),
-            text.replace("\"format\": 1", "\"format\": 9"),
+            text.replace("\"format\": 2", "\"format\": 9"),
             text.replace("\"width\": 16", "\"width\": 0"),
         ] {
             fs::write(&config, broken).unwrap();

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::module::Module;
 use burn::tensor::Device;
 use kinora_harness::publish::{FileError, write_file};
 use kinora_harness::weights::{self, Precision, load_weights_from_bytes, save_weights};
@@ -13,13 +14,16 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::model::Model;
+use crate::model::flow::Sampling;
 use crate::model::latents::Normalisation;
 use crate::size::ModelConfig;
 use crate::train::TrainPlan;
 use crate::words::Vocabulary;
 
 const WEIGHTS_FILE: &str = "weights.safetensors";
-const CONFIG_FILE: &str = "config.json";
+/// What the configuration of a pixel model calls its space.
+pub(crate) const GRID_SPACE: &str = "grid";
+pub(crate) const CONFIG_FILE: &str = "config.json";
 
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -34,6 +38,8 @@ pub enum WeightsError {
     Config { path: PathBuf, source: serde_json::Error },
     #[error("`{}` is of format {found}, which this version does not read", path.display())]
     Format { path: PathBuf, found: u32 },
+    #[error("`{}` is of a {found} model, not of a {wanted} model: it is loaded another way", path.display())]
+    Space { path: PathBuf, found: &'static str, wanted: &'static str },
     #[error("`{}` contradicts itself: {what}", path.display())]
     Contradiction { path: PathBuf, what: &'static str },
 }
@@ -48,13 +54,18 @@ pub struct ModelCard {
     pub(crate) normalisation: Normalisation,
     pub(crate) plan: TrainPlan,
     pub(crate) seed: u64,
+    /// How the model is best drawn with.
+    pub(crate) sampling: Sampling,
+    /// Whether guidance is in the weights, and no more to be chosen.
+    pub(crate) distilled: bool,
     pub(crate) code_version: String,
 }
 
 impl ModelCard {
-    pub(crate) const FORMAT: u32 = 1;
+    pub(crate) const FORMAT: u32 = 2;
 
     fn parse(json: &[u8], path: &Path) -> Result<Self, WeightsError> {
+        expect_space(json, path, Space::World)?;
         let path = path.to_owned();
         let card: Self = serde_json::from_slice(json)
             .map_err(|source| WeightsError::Config { path: path.clone(), source })?;
@@ -64,7 +75,7 @@ impl ModelCard {
         if !card.model.is_buildable() {
             return Err(WeightsError::Contradiction { path, what: "the model's widths cannot be built" });
         }
-        if !card.normalisation.fits(card.model.latent_widths()) {
+        if !card.normalisation.fits(card.model.layout()) {
             let what = "the normalisation is not of the model's widths";
             return Err(WeightsError::Contradiction { path, what });
         }
@@ -74,6 +85,15 @@ impl ModelCard {
 
 /// Writes a model. The weights go first: a configuration without them is no model.
 pub(crate) fn save_model(directory: &Path, model: &Model, card: &ModelCard) -> Result<(), WeightsError> {
+    save_files(directory, model, card)
+}
+
+/// The same for a model and a card of any kind.
+pub(crate) fn save_files<M: Module, C: Serialize>(
+    directory: &Path,
+    model: &M,
+    card: &C,
+) -> Result<(), WeightsError> {
     fs::create_dir_all(directory).map_err(FileError::at("create", directory))?;
     let scratch = directory.join(".weights.tmp");
     save_weights(model, &scratch, Precision::F16)?;
@@ -88,6 +108,12 @@ pub(crate) fn save_model(directory: &Path, model: &Model, card: &ModelCard) -> R
 
 /// Reads the model in `directory`.
 pub(crate) fn load_model(directory: &Path, device: &Device) -> Result<(Model, ModelCard), WeightsError> {
+    let (json, tensors) = read_files(directory)?;
+    load_model_from_bytes(&json, tensors, &directory.join(CONFIG_FILE), device)
+}
+
+/// The configuration and the tensors in `directory`.
+pub(crate) fn read_files(directory: &Path) -> Result<(Vec<u8>, Vec<u8>), WeightsError> {
     let read = |file: &'static str| {
         let path = directory.join(file);
         if !path.is_file() {
@@ -95,8 +121,53 @@ pub(crate) fn load_model(directory: &Path, device: &Device) -> Result<(Model, Mo
         }
         Ok(fs::read(&path).map_err(FileError::at("read", &path))?)
     };
-    let (json, tensors) = (read(CONFIG_FILE)?, read(WEIGHTS_FILE)?);
-    load_model_from_bytes(&json, tensors, &directory.join(CONFIG_FILE), device)
+    Ok((read(CONFIG_FILE)?, read(WEIGHTS_FILE)?))
+}
+
+/// What a model's latents describe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// Actors of the physics world.
+    World,
+    /// Pixels.
+    Grid,
+}
+
+impl Space {
+    fn name(self) -> &'static str {
+        match self {
+            Self::World => "world",
+            Self::Grid => "pixel",
+        }
+    }
+}
+
+/// What the latents of the model in `directory` describe. What else is wrong with it is found when it is loaded.
+pub fn space_of(directory: &Path) -> Result<Space, WeightsError> {
+    let path = directory.join(CONFIG_FILE);
+    if !path.is_file() {
+        return Err(WeightsError::Missing { directory: directory.to_owned(), file: CONFIG_FILE });
+    }
+    let json = fs::read(&path).map_err(FileError::at("read", &path))?;
+    Ok(named_space(&json).unwrap_or(Space::World))
+}
+
+fn named_space(json: &[u8]) -> Option<Space> {
+    #[derive(Deserialize)]
+    struct Named {
+        space: Option<String>,
+    }
+    let Named { space } = serde_json::from_slice(json).ok()?;
+    Some(if space.as_deref() == Some(GRID_SPACE) { Space::Grid } else { Space::World })
+}
+
+/// Refuses the configuration of a model of another space. What else is wrong with it is found later.
+pub(crate) fn expect_space(json: &[u8], path: &Path, wanted: Space) -> Result<(), WeightsError> {
+    let Some(found) = named_space(json) else { return Ok(()) };
+    if found == wanted {
+        return Ok(());
+    }
+    Err(WeightsError::Space { path: path.to_owned(), found: found.name(), wanted: wanted.name() })
 }
 
 /// Reads a model that is built into the program.

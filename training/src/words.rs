@@ -3,10 +3,13 @@
 //! The vocabulary is the corpus's and is saved with the weights. A word that it lacks becomes "unknown",
 //! which training shows the model too, so that no prompt is refused for its wording.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::corpus;
 use crate::model::text::PROMPT_WORDS;
+use crate::world::caption::VOCABULARY;
 
 const PADDING: i32 = 0;
 pub(crate) const UNKNOWN: i32 = 1;
@@ -14,54 +17,109 @@ pub(crate) const UNKNOWN: i32 = 1;
 const RESERVED: usize = 2;
 
 /// What people write for words of the corpus. A word that the vocabulary has is never replaced.
-const SYNONYMS: [(&str, &str); 46] = [
+const SYNONYMS: [(&str, &str); 98] = [
     ("1", "one"),
     ("2", "two"),
     ("3", "three"),
     ("4", "four"),
+    ("5", "five"),
+    ("6", "six"),
+    ("7", "seven"),
+    ("backboard", "board"),
     ("balls", "ball"),
     ("basketball", "ball"),
     ("baskets", "basket"),
-    ("backboard", "board"),
-    ("bouncy", "bouncing"),
+    ("bouncing", "bounces"),
+    ("bouncy", "bounces"),
+    ("box", "block"),
+    ("boxes", "blocks"),
+    ("boy", "person"),
+    ("brick", "block"),
+    ("bricks", "blocks"),
+    ("bumps", "crashes"),
+    ("catching", "catches"),
+    ("character", "person"),
     ("collides", "collide"),
     ("colliding", "collide"),
     ("collision", "collide"),
     ("crashing", "crashes"),
     ("crimson", "red"),
+    ("domino", "block"),
+    ("dominoes", "blocks"),
+    ("dominos", "blocks"),
     ("drop", "drops"),
     ("dropping", "dropped"),
     ("enormous", "big"),
     ("enters", "goes"),
-    ("fall", "falls"),
     ("falling", "falls"),
     ("giant", "big"),
-    ("go", "goes"),
+    ("girl", "person"),
+    ("goodbye", "bye"),
     ("ground", "floor"),
+    ("guy", "person"),
+    ("hey", "hello"),
+    ("hi", "hello"),
     ("hit", "hits"),
     ("hitting", "hits"),
     ("hoops", "hoop"),
+    ("hop", "hops"),
     ("huge", "big"),
+    ("human", "person"),
+    ("jeans", "trousers"),
+    ("jump", "jumps"),
+    ("jumper", "shirt"),
+    ("lands", "falls"),
     ("large", "big"),
+    ("leaps", "jumps"),
+    ("leftwards", "left"),
     ("little", "small"),
     ("magenta", "pink"),
+    ("man", "person"),
     ("meets", "meet"),
     ("miss", "misses"),
     ("missing", "misses"),
     ("navy", "blue"),
     ("onto", "on"),
+    ("pants", "trousers"),
+    ("pendulum", "rod"),
+    ("people", "person"),
+    ("pushes", "knocks"),
+    ("rightwards", "right"),
     ("ring", "rim"),
     ("roll", "rolls"),
     ("rolling", "rolls"),
+    ("say", "says"),
     ("scarlet", "red"),
     ("score", "scores"),
     ("scoring", "scores"),
     ("shoots", "shot"),
+    ("slope", "ramp"),
+    ("somebody", "person"),
+    ("someone", "person"),
+    ("speaks", "says"),
+    ("strikes", "hits"),
+    ("striking", "hits"),
+    ("sweater", "shirt"),
+    ("swing", "swings"),
+    ("swinging", "swings"),
+    ("tee", "shirt"),
+    ("thrice", "three"),
+    ("throughout", "through"),
     ("throw", "thrown"),
-    ("throws", "thrown"),
+    ("throwing", "throws"),
     ("tiny", "small"),
+    ("tips", "knocks"),
+    ("top", "shirt"),
+    ("topple", "fall"),
+    ("topples", "knocks"),
     ("violet", "purple"),
+    ("walk", "walks"),
+    ("wave", "waves"),
+    ("woman", "person"),
 ];
+
+/// Words of the `PhyWorld` tasks.
+const PHYWORLD: [&str; 3] = ["parabola", "phyworld", "uniform"];
 
 /// The words that a model knows, in the order of their numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +131,22 @@ pub struct Vocabulary {
 impl Vocabulary {
     /// The words of the corpus's captions.
     pub fn of_corpus() -> Self {
-        Self { words: corpus::VOCABULARY.iter().map(|word| (*word).to_owned()).collect() }
+        Self { words: VOCABULARY.iter().chain(&PHYWORLD).map(|word| (*word).to_owned()).collect() }
+    }
+
+    /// The `most` frequent words of `captions`, in any language.
+    pub(crate) fn of_captions<'a>(captions: impl IntoIterator<Item = &'a str>, most: usize) -> Self {
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for word in captions.into_iter().flat_map(split) {
+            *counts.entry(word).or_default() += 1;
+        }
+        let mut counts: Vec<(String, u64)> = counts.into_iter().collect();
+        // Stable: words that are equally frequent stay in alphabetical order.
+        counts.sort_by_key(|(_, count)| Reverse(*count));
+        counts.truncate(most);
+        let mut words: Vec<String> = counts.into_iter().map(|(word, _)| word).collect();
+        words.sort_unstable();
+        Self { words }
     }
 
     /// Numbers that [`Vocabulary::numbers`] may return.
@@ -84,10 +157,21 @@ impl Vocabulary {
     /// The numbers of a prompt's words, padded or cut to what the model reads.
     pub(crate) fn numbers(&self, prompt: &str) -> [i32; PROMPT_WORDS] {
         let mut numbers = [PADDING; PROMPT_WORDS];
+        self.fill(prompt, &mut numbers);
+        numbers
+    }
+
+    /// The same for a model that reads `length` words.
+    pub(crate) fn numbers_of(&self, prompt: &str, length: usize) -> Vec<i32> {
+        let mut numbers = vec![PADDING; length];
+        self.fill(prompt, &mut numbers);
+        numbers
+    }
+
+    fn fill(&self, prompt: &str, numbers: &mut [i32]) {
         for (number, word) in numbers.iter_mut().zip(split(prompt)) {
             *number = self.number(&word);
         }
-        numbers
     }
 
     /// The words of a prompt that the model does not know.
@@ -108,9 +192,35 @@ impl Vocabulary {
     }
 }
 
-/// Lower-case words without punctuation.
+/// Lower-case words without punctuation. Where a script writes words without spaces, each sign is one.
 fn split(prompt: &str) -> impl Iterator<Item = String> {
-    prompt.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
+    prompt
+        .split(|c: char| !c.is_alphanumeric())
+        .flat_map(|word| word.split_inclusive(is_sign).flat_map(ending_in_sign))
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+}
+
+/// What precedes a sign at the end of `word`, and the sign.
+fn ending_in_sign(word: &str) -> [&str; 2] {
+    match word.char_indices().next_back() {
+        Some((start, last)) if is_sign(last) => word.split_at(start).into(),
+        _ => [word, ""],
+    }
+}
+
+/// Letters of Thai, Lao, Khmer, Japanese and Chinese.
+fn is_sign(c: char) -> bool {
+    matches!(
+        c,
+        '\u{e00}'..='\u{eff}'
+            | '\u{1780}'..='\u{17ff}'
+            | '\u{3040}'..='\u{30ff}'
+            | '\u{3400}'..='\u{4dbf}'
+            | '\u{4e00}'..='\u{9fff}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{20000}'..='\u{323af}'
+    )
 }
 
 #[cfg(test)]
@@ -137,6 +247,16 @@ mod tests {
             assert!(!words.words.iter().any(|word| word == other), "`{other}` is a word of its own");
             assert_ne!(words.number(known), UNKNOWN, "`{known}` is no word of the corpus");
         }
+    }
+
+    #[test]
+    fn the_most_frequent_words_of_any_language_are_kept() {
+        let captions = ["Ein Hund läuft", "ein Hund bellt", "собака бежит", "собака", "小狗在跑", "小猫"];
+        let words = Vocabulary::of_captions(captions, 4);
+        assert_eq!(words.words, ["ein", "hund", "собака", "小"]);
+        assert_eq!(words.numbers_of("小狗 und ein HUND", 6), [5, UNKNOWN, UNKNOWN, 2, 3, PADDING]);
+        assert_eq!(words.unknown("ein mauve Hund"), ["mauve"]);
+        assert_eq!(Vocabulary::of_captions([], 4).numbers_of("a ball", 3), [UNKNOWN, UNKNOWN, PADDING]);
     }
 
     proptest! {

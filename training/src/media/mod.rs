@@ -8,13 +8,13 @@ mod av1;
 pub mod decode;
 mod mp4;
 mod opus;
-mod resample;
-mod resize;
+pub(crate) mod resample;
+pub(crate) mod resize;
 mod still;
 mod wav;
 
 pub use mp4::{MediaInfo, probe};
-pub use still::{contact_sheet_png, picture_png, spritesheet_png, thumbnail_png};
+pub use still::{contact_sheet_png, picture_png, portrait, spritesheet_png, still, thumbnail_png};
 pub use wav::write_wav;
 
 use std::ops::ControlFlow;
@@ -50,6 +50,8 @@ pub enum MediaError {
     Size { width: u32, height: u32 },
     #[error("the encoding was stopped")]
     Stopped,
+    #[error("the picture cannot be read: give a PNG or JPEG of at most 8192 pixels a side")]
+    Picture { source: image::ImageError },
     #[error("the clip has no frames")]
     Empty,
     #[error("the clip's {bytes} bytes of pixels do not fill whole frames of {width}x{height}")]

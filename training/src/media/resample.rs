@@ -6,7 +6,7 @@ use std::f32::consts::PI;
 const CROSSINGS: usize = 16;
 
 /// Resamples by a polyphase filter; equal rates return the sound as it is.
-pub(super) fn resample(sound: &[f32], from_hz: u32, to_hz: u32) -> Vec<f32> {
+pub(crate) fn resample(sound: &[f32], from_hz: u32, to_hz: u32) -> Vec<f32> {
     if from_hz == to_hz || from_hz == 0 || to_hz == 0 {
         return sound.to_vec();
     }

@@ -4,7 +4,7 @@
 //! the picture's edge, softly blurred, so that a wall stays a wall and a floor a floor. Or it is scaled to fill, and cropped about its centre.
 
 /// A prepared scaling from one size to another.
-pub(super) struct Fit {
+pub(crate) struct Fit {
     from: (usize, usize),
     to: (usize, usize),
     /// Size and place of the scaled picture on the canvas.
@@ -21,7 +21,7 @@ struct Sampling {
 }
 
 impl Fit {
-    pub(super) fn new(from: (usize, usize), to: (u32, u32)) -> Self {
+    pub(crate) fn new(from: (usize, usize), to: (u32, u32)) -> Self {
         let to = (to.0 as usize, to.1 as usize);
         let scale = (to.0 as f64 / from.0 as f64).min(to.1 as f64 / from.1 as f64);
         let side = |length: usize, limit: usize| ((length as f64 * scale).round() as usize).clamp(1, limit);
@@ -37,7 +37,7 @@ impl Fit {
     }
 
     /// A scaling that fills the target, cropping about the centre where the shape differs.
-    pub(super) fn covering(from: (usize, usize), to: (u32, u32)) -> Self {
+    pub(crate) fn covering(from: (usize, usize), to: (u32, u32)) -> Self {
         let to = (to.0 as usize, to.1 as usize);
         let scale = (from.0 as f32 / to.0 as f32).min(from.1 as f32 / to.1 as f32);
         let window = |from: usize, to: usize| {
@@ -55,7 +55,7 @@ impl Fit {
     }
 
     /// Scales one frame into `canvas`, which is resized to hold it.
-    pub(super) fn apply(&self, pixels: &[u8], canvas: &mut Vec<u8>) {
+    pub(crate) fn apply(&self, pixels: &[u8], canvas: &mut Vec<u8>) {
         canvas.clear();
         if self.from == self.to {
             canvas.extend_from_slice(pixels);

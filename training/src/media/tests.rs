@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::corpus::Corpus;
+use crate::world::Corpus;
 
 fn clip() -> Clip {
     let mut clip = Corpus::new(5, 32).sample(2).clip;
@@ -38,9 +38,12 @@ fn the_same_clip_gives_the_same_bytes() {
 #[test]
 fn sound_survives_encoding_in_place() {
     // What a browser does: decode, drop the announced pre-skip, compare with what went in.
-    let whole = Corpus::new(5, 32).sample(2).clip;
-    let sound = resample::resample(&whole.samples, whole.sample_rate, ENCODED_SAMPLE_RATE);
-    assert!(sound.iter().any(|sample| sample.abs() > 0.1), "a clip with contacts is not silent");
+    let corpus = Corpus::new(5, 32);
+    let mut sounds = (0..9).map(|index| {
+        let whole = corpus.sample(index).clip;
+        resample::resample(&whole.samples, whole.sample_rate, ENCODED_SAMPLE_RATE)
+    });
+    let sound = sounds.find(|sound| sound.iter().any(|sample| sample.abs() > 0.1)).unwrap();
     let mut decoder = opus_rs::OpusDecoder::new(48_000, 1).unwrap();
     let mut decoded = Vec::new();
     let mut block = vec![0.0; opus::PACKET_SAMPLES];

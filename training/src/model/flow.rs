@@ -8,9 +8,10 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 use super::latents::Latents;
-use super::transformer::FlowTransformer;
+use super::transformer::{FlowTransformer, Known};
 
 /// Clean latents on the way to noise, and the direction that leads back.
 #[derive(Debug)]
@@ -19,20 +20,34 @@ pub(crate) struct Noised {
     pub(crate) direction: Latents,
 }
 
-/// Coefficients of one stream at its timesteps, each `[batch, 1, 1]`.
-struct Line {
-    t: Tensor<3>,
-    rest: Tensor<3>,
-    norm: Tensor<3>,
+/// Coefficients of the line at each clip's timestep, `[batch, 1, ..]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Line<const D: usize> {
+    t: Tensor<D>,
+    rest: Tensor<D>,
+    norm: Tensor<D>,
 }
 
-impl Line {
-    fn at(timesteps: &Tensor<1>) -> Self {
-        let [batch] = timesteps.dims();
-        let t = timesteps.clone().reshape([batch, 1, 1]);
+impl<const D: usize> Line<D> {
+    /// Of timesteps `[batch]`.
+    pub(crate) fn at(timesteps: &Tensor<1>) -> Self {
+        let mut shape = [1; D];
+        shape[0] = timesteps.dims()[0];
+        let t = timesteps.clone().reshape(shape);
         let rest = t.clone().neg().add_scalar(1.0);
         let norm = t.clone().square().add(rest.clone().square()).sqrt();
         Self { t, rest, norm }
+    }
+
+    /// The point of the line.
+    pub(crate) fn noisy(&self, clean: Tensor<D>, noise: Tensor<D>) -> Tensor<D> {
+        clean.mul(self.t.clone()).add(noise.mul(self.rest.clone()))
+    }
+
+    /// The direction that leads from there back to `clean`.
+    pub(crate) fn direction(&self, clean: Tensor<D>, noise: Tensor<D>) -> Tensor<D> {
+        let rest = self.rest.clone().div(self.norm.clone());
+        clean.mul(rest).sub(noise.mul(self.t.clone().div(self.norm.clone())))
     }
 }
 
@@ -43,42 +58,82 @@ pub(crate) fn add_noise(
     picture_timesteps: &Tensor<1>,
     sound_timesteps: &Tensor<1>,
 ) -> Noised {
-    let (picture, sound) = (Line::at(picture_timesteps), Line::at(sound_timesteps));
-    let toward = clean.clone().scale(&picture.t, &sound.t);
-    let noisy = toward.zip(noise.clone().scale(&picture.rest, &sound.rest), Tensor::add);
-    let direction = clean
-        .scale(&picture.rest.div(picture.norm.clone()), &sound.rest.div(sound.norm.clone()))
-        .zip(noise.scale(&picture.t.div(picture.norm), &sound.t.div(sound.norm)), Tensor::sub);
+    let (picture, sound) = (Line::<3>::at(picture_timesteps), Line::<3>::at(sound_timesteps));
+    let direction = clean.clone().zip_streams(
+        noise.clone(),
+        |clean, noise| picture.direction(clean, noise),
+        |clean, noise| sound.direction(clean, noise),
+    );
+    let noisy = clean.zip_streams(
+        noise,
+        |clean, noise| picture.noisy(clean, noise),
+        |clean, noise| sound.noisy(clean, noise),
+    );
     Noised { noisy, direction }
 }
 
 /// The clean latents that a predicted direction points at, for one timestep of the whole batch.
-fn clean_from(noisy: Latents, direction: Latents, t: f32) -> Latents {
+pub(crate) fn clean_from<const D: usize>(noisy: Tensor<D>, direction: Tensor<D>, t: f32) -> Tensor<D> {
     let square = t * t + (1.0 - t) * (1.0 - t);
     let (keep, step) = (t / square, (1.0 - t) / square.sqrt());
-    noisy.zip(direction, |noisy, direction| noisy.mul_scalar(keep).add(direction.mul_scalar(step)))
+    noisy.mul_scalar(keep).add(direction.mul_scalar(step))
+}
+
+/// One step of the sampler, from `t` to `next`: along the line through the state and the predicted data.
+pub(crate) fn advance<const D: usize>(state: Tensor<D>, clean: Tensor<D>, t: f32, next: f32) -> Tensor<D> {
+    let share = (next - t) / (1.0 - t);
+    state.mul_scalar(1.0 - share).add(clean.mul_scalar(share))
 }
 
 /// How a clip is drawn.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Sampling {
     pub(crate) steps: usize,
-    /// How far to go beyond the unconditional prediction; 1 follows the prompt as it was learned.
+    /// How far to go beyond the prediction without text; 1 follows the prompt as it was learned.
     pub(crate) guidance: f32,
+    /// How far to go beyond the prediction without references.
+    pub(crate) likeness: f32,
     /// Spends more steps near the noise, where the clip is decided.
     pub(crate) shift: f32,
+    /// The time up to which anything is exaggerated: what happens is decided by then, and what follows are its
+    /// particulars, which are best drawn as they were learned (Kynkaanniemi et al., 2024).
+    pub(crate) guided_until: f32,
 }
 
-/// What a clip is drawn towards.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Guide<'a> {
-    /// Context of the prompts, `[batch, context, width]`.
-    pub(crate) context: &'a Tensor<3>,
-    /// Context of no prompt at all, as many times.
-    pub(crate) unconditional: &'a Tensor<3>,
-    /// Looks of balls and place that are given: another take of the same scene.
-    pub(crate) looks: Option<&'a Latents>,
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { steps: 16, guidance: 3.0, likeness: 2.0, shift: 2.0, guided_until: 0.5 }
+    }
+}
+
+impl Sampling {
+    /// Whether what is predicted for the whole prompt at this time is all that counts.
+    fn is_plain(&self, t: f32) -> bool {
+        t >= self.guided_until
+            || ((self.guidance - 1.0).abs() < f32::EPSILON && (self.likeness - 1.0).abs() < f32::EPSILON)
+    }
+}
+
+/// What a clip is drawn towards. Each context is `[batch, 32, width]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Guide {
+    /// Of the prompts with their references.
+    pub(crate) whole: Tensor<3>,
+    /// Of the prompts alone, where there are references.
+    pub(crate) text: Option<Tensor<3>>,
+    /// Of no prompt at all.
+    pub(crate) nothing: Tensor<3>,
+    pub(crate) known: Known,
     pub(crate) sampling: Sampling,
+}
+
+/// Where the sampler begins instead of at noise.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    pub(crate) clean: Latents,
+    /// From 0, where nothing of `clean` is left, to 1.
+    pub(crate) t: f32,
 }
 
 /// The sampler's timesteps, from 0 to 1.
@@ -91,57 +146,88 @@ pub(crate) fn timesteps(steps: usize, shift: f32) -> Vec<f32> {
         .collect()
 }
 
-/// Draws a batch of clips from `noise`. `on_step` may end it early, which gives `None`.
+/// Draws a batch of clips from `noise`, or from `start` with as much of it as belongs there. `on_step` may end
+/// it early, which gives `None`.
 pub(crate) fn sample(
     model: &FlowTransformer,
     noise: &Latents,
-    guide: Guide<'_>,
+    start: Option<&Start>,
+    guide: &Guide,
     on_step: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Option<Latents> {
-    let contexts = Tensor::cat(vec![guide.context.clone(), guide.unconditional.clone()], 0);
-    let Sampling { steps, guidance, shift } = guide.sampling;
-    let times = timesteps(steps, shift);
-    let mut state = noise.clone();
+    let Sampling { steps, shift, .. } = guide.sampling;
+    let first = start.map_or(0.0, |start| start.t);
+    let times: Vec<f32> = timesteps(steps, shift).into_iter().map(|t| first + (1.0 - first) * t).collect();
+    let mut state = match start {
+        None => noise.clone(),
+        Some(Start { clean, t }) => noise
+            .clone()
+            .zip(clean.clone(), |noise, clean| noise.mul_scalar(1.0 - t).add(clean.mul_scalar(*t))),
+    };
     for (step, pair) in times.windows(2).enumerate() {
-        let (t, next) = (pair[0], pair[1]);
-        if let Some(looks) = guide.looks {
-            state = impose(state, noise, looks, t);
-        }
-        let clean = predict(model, &state, &contexts, t, guidance);
-        // Along the line through the state and the predicted data.
-        let share = (next - t) / (1.0 - t);
-        state = state.zip(clean, |state, clean| state.mul_scalar(1.0 - share).add(clean.mul_scalar(share)));
+        state = stride(model, state, guide, (pair[0], pair[1]));
         if on_step(step + 1, steps).is_break() {
             return None;
         }
     }
-    Some(match guide.looks {
-        Some(looks) => impose(state, noise, looks, 1.0),
-        None => state,
-    })
+    let mask = guide.known.mask.spread(&state);
+    let given = guide.known.values.clone().zip(mask.clone(), Tensor::mul);
+    let drawn = state.zip(mask, |state, mask| state.clone().sub(state.mul(mask)));
+    Some(drawn.zip(given, Tensor::add))
 }
 
-/// Puts the looks where they would be at time `t`.
-fn impose(state: Latents, noise: &Latents, looks: &Latents, t: f32) -> Latents {
-    let at = |clean: &Tensor<3>, noise: &Tensor<3>| {
-        clean.clone().mul_scalar(t).add(noise.clone().mul_scalar(1.0 - t))
+/// One step of the sampler, along the line through the state and the predicted data.
+pub(crate) fn stride(
+    model: &FlowTransformer,
+    state: Latents,
+    guide: &Guide,
+    (t, next): (f32, f32),
+) -> Latents {
+    let clean = predict(model, &state, guide, t);
+    state.zip(clean, |state, clean| advance(state, clean, t, next))
+}
+
+/// The direction that leads from `noisy` at t straight to `clean`; the inverse of [`clean_from`].
+pub(crate) fn direction_to(noisy: Latents, clean: Latents, t: f32) -> Latents {
+    let square = t * t + (1.0 - t) * (1.0 - t);
+    let scale = 1.0 / (square.sqrt() * (1.0 - t));
+    noisy.zip(clean, |noisy, clean| clean.mul_scalar(square * scale).sub(noisy.mul_scalar(t * scale)))
+}
+
+/// Clean latents predicted with guidance: `v0 + s_text (v_text - v0) + s_likeness (v_whole - v_text)`. All the
+/// predictions share one batch.
+fn predict(model: &FlowTransformer, state: &Latents, guide: &Guide, t: f32) -> Latents {
+    let batch = guide.whole.dims()[0];
+    let Sampling { guidance, likeness, .. } = guide.sampling;
+    let contexts = if guide.sampling.is_plain(t) {
+        vec![guide.whole.clone()]
+    } else {
+        [Some(guide.nothing.clone()), Some(guide.whole.clone()), guide.text.clone()]
+            .into_iter()
+            .flatten()
+            .collect()
     };
-    Latents { balls: at(&looks.balls, &noise.balls), scene: at(&looks.scene, &noise.scene), ..state }
-}
-
-/// Clean latents predicted with guidance: conditional and unconditional rows share one batch.
-fn predict(model: &FlowTransformer, state: &Latents, contexts: &Tensor<3>, t: f32, guidance: f32) -> Latents {
-    let batch = contexts.dims()[0] / 2;
-    let twice = state.clone().map(|part| part.repeat_dim(0, 2));
-    let times = Tensor::<1>::full([2 * batch], t, &contexts.device());
-    let direction = model.forward(twice, times.clone(), times, contexts.clone());
-    let direction = direction.map(|both| {
-        let conditional = both.clone().narrow(0, 0, batch);
-        let unconditional = both.narrow(0, batch, batch);
-        let difference = conditional.sub(unconditional.clone());
-        unconditional.add(difference.mul_scalar(guidance))
+    let copies = contexts.len();
+    let contexts = Tensor::cat(contexts, 0);
+    let repeat = |part: Tensor<3>| part.repeat_dim(0, copies);
+    let known =
+        Known { values: guide.known.values.clone().map(repeat), mask: guide.known.mask.repeat(copies) };
+    let times = Tensor::<1>::full([copies * batch], t, &contexts.device());
+    let direction = model.forward(state.clone().map(repeat), &known, times.clone(), times, contexts);
+    let direction = direction.map(|all| {
+        if copies == 1 {
+            return all;
+        }
+        let part = |index: usize| all.clone().narrow(0, index * batch, batch);
+        let (nothing, whole) = (part(0), part(1));
+        if copies == 2 {
+            return nothing.clone().add(whole.sub(nothing).mul_scalar(guidance));
+        }
+        let text = part(2);
+        let towards_text = text.clone().sub(nothing.clone()).mul_scalar(guidance);
+        nothing.add(towards_text).add(whole.sub(text).mul_scalar(likeness))
     });
-    clean_from(state.clone(), direction, t)
+    state.clone().zip(direction, |state, direction| clean_from(state, direction, t))
 }
 
 #[cfg(test)]
@@ -153,10 +239,10 @@ mod tests {
 
     fn random(batch: usize) -> Latents {
         let device = Device::flex();
-        let widths = ModelSize::Nano.config().latent_widths();
-        let rows = Tensor::<1>::random([batch * widths.total()], Distribution::Normal(0.0, 1.0), &device);
+        let layout = ModelSize::Nano.config().layout();
+        let rows = Tensor::<1>::random([batch * layout.total()], Distribution::Normal(0.0, 1.0), &device);
         let rows: Vec<f32> = rows.try_into_vec_as::<f32>().unwrap();
-        Latents::from_rows(&rows, widths, &device)
+        Latents::from_rows(&rows, layout, &device)
     }
 
     fn difference(one: Latents, two: Latents) -> f32 {
@@ -171,7 +257,9 @@ mod tests {
         for t in [0.0, 0.3, 0.5, 0.95] {
             let times = Tensor::<1>::full([2], t, &device);
             let noised = add_noise(clean.clone(), noise.clone(), &times, &times);
-            let back = clean_from(noised.noisy, noised.direction, t);
+            let again = direction_to(noised.noisy.clone(), clean.clone(), t);
+            assert!(difference(again, noised.direction.clone()) < 1e-4, "at {t}");
+            let back = noised.noisy.zip(noised.direction, |noisy, direction| clean_from(noisy, direction, t));
             let error = difference(back, clean.clone());
             assert!(error < 1e-4, "at {t}: {error}");
         }

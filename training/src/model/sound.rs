@@ -14,8 +14,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::mlp::Mlp;
-use crate::corpus::SAMPLE_RATE;
 use crate::size::ModelConfig;
+use crate::world::SAMPLE_RATE;
 
 /// Samples of an impact that the autoencoder sees: half a second.
 pub(crate) const IMPACT_SAMPLES: usize = 6144;

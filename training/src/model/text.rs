@@ -9,10 +9,10 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::attention::{attend, join_heads, rms_norm, split_heads};
-use crate::size::ModelConfig;
+use super::block::BlockShape;
 
-/// Words of a prompt that are read; further ones are cut.
-pub(crate) const PROMPT_WORDS: usize = 16;
+/// Words of a prompt that `nano` and its kin read; further ones are cut.
+pub(crate) const PROMPT_WORDS: usize = 28;
 
 #[derive(Module, Debug)]
 struct TextBlock {
@@ -25,15 +25,15 @@ struct TextBlock {
 }
 
 impl TextBlock {
-    fn new(config: &ModelConfig, device: &Device) -> Self {
-        let width = config.width;
+    fn new(shape: BlockShape, device: &Device) -> Self {
+        let BlockShape { width, heads, .. } = shape;
         let linear = |d_in, d_out| LinearConfig::new(d_in, d_out).with_bias(false).init(device);
         Self {
             attention_in: linear(width, 3 * width),
             attention_out: linear(width, width),
             feed_forward_in: linear(width, 2 * width),
             feed_forward_out: linear(2 * width, width),
-            heads: config.heads,
+            heads,
         }
     }
 
@@ -49,27 +49,33 @@ impl TextBlock {
 }
 
 #[derive(Module, Debug)]
-pub(super) struct TextEncoder {
+pub(crate) struct TextEncoder {
     words: Embedding,
     positions: Param<Tensor<2>>,
     blocks: Vec<TextBlock>,
 }
 
 impl TextEncoder {
-    pub(super) fn new(config: &ModelConfig, vocabulary: usize, device: &Device) -> Self {
+    /// Reads `prompt_words` words of a vocabulary of `vocabulary`, in `layers` blocks.
+    pub(crate) fn new(
+        shape: BlockShape,
+        layers: usize,
+        [vocabulary, prompt_words]: [usize; 2],
+        device: &Device,
+    ) -> Self {
         let initializer = Initializer::Normal { mean: 0.0, std: 0.5 };
         Self {
-            words: EmbeddingConfig::new(vocabulary, config.width)
+            words: EmbeddingConfig::new(vocabulary, shape.width)
                 .with_initializer(initializer.clone())
                 .init(device),
-            positions: initializer.init([PROMPT_WORDS, config.width], device),
-            blocks: (0..config.text_layers).map(|_| TextBlock::new(config, device)).collect(),
+            positions: initializer.init([prompt_words, shape.width], device),
+            blocks: (0..layers).map(|_| TextBlock::new(shape, device)).collect(),
         }
     }
 
     /// # Shapes
-    /// - words: `[batch, 16]`; output: `[batch, 16, width]`.
-    pub(super) fn forward(&self, words: Tensor<2, Int>) -> Tensor<3> {
+    /// - words: `[batch, prompt words]`; output: `[batch, prompt words, width]`.
+    pub(crate) fn forward(&self, words: Tensor<2, Int>) -> Tensor<3> {
         let tokens = self.words.forward(words).add(self.positions.val().unsqueeze::<3>());
         rms_norm(self.blocks.iter().fold(tokens, |tokens, block| block.forward(tokens)))
     }

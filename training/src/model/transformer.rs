@@ -1,76 +1,51 @@
 //! The dual-stream transformer: noisy latents, timesteps and conditions enter, the predicted direction leaves.
 //!
-//! The picture's stream holds the tracks, then the balls' looks, then the place; the sound's stream holds the
-//! impacts. Text and a cameo's reference are clean context tokens. The output layers start at zero.
+//! The picture's stream holds the tracks, then the actors, then the stage; the sound's stream holds impacts and
+//! speech, then the speaker's voice. Text and the references of cameos are clean context tokens. What is known
+//! of a clip (its first frames, its actors, its sound) enters beside the noise. The output layers start at zero.
 
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear, LinearConfig};
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::attention::Rotation;
-use super::block::{Conditions, DualStreamBlock, MODULATIONS, modulate};
-use super::latents::{BALLS, Latents, TOKENS, token_seconds};
-use super::text::TextEncoder;
+use super::block::{BlockShape, Conditions, DualStreamBlock, modulate};
+use super::latents::{FRAMES_PER_TOKEN, LOOK, Latents, TOKENS, VOICE_CODE, token_seconds};
+use super::text::{PROMPT_WORDS, TextEncoder};
+use super::timestep::TimestepEmbedding;
 use crate::size::ModelConfig;
+use crate::world::ACTORS;
 
 /// Where tokens that hold for the whole clip stand on the time axis: before it.
 const TIMELESS_S: f32 = -1.0;
-/// Sines and cosines that describe a timestep.
-const TIMESTEP_FEATURES: usize = 64;
-
-#[derive(Module, Debug)]
-struct TimestepEmbedding {
-    first: Linear,
-    second: Linear,
-}
-
-impl TimestepEmbedding {
-    fn new(config: &ModelConfig, device: &Device) -> Self {
-        let zeros = Initializer::Zeros;
-        Self {
-            first: LinearConfig::new(TIMESTEP_FEATURES, config.width).init(device),
-            second: LinearConfig::new(config.width, MODULATIONS * config.width)
-                .with_initializer(zeros)
-                .init(device),
-        }
-    }
-
-    /// `[batch]` in [0, 1] to modulations, `[batch, 6, width]`.
-    fn forward(&self, timesteps: Tensor<1>) -> Tensor<3> {
-        let device = timesteps.device();
-        let [batch] = timesteps.dims();
-        let rates: Vec<f32> = (0..TIMESTEP_FEATURES / 2).map(|i| 1.5 * 1.18_f32.powi(i as i32)).collect();
-        let rates = Tensor::<1>::from_floats(rates.as_slice(), &device).unsqueeze::<2>();
-        let angles = timesteps.reshape([batch, 1]).mul(rates);
-        let features = Tensor::cat(vec![angles.clone().cos(), angles.sin()], 1);
-        let modulations = self.second.forward(silu(self.first.forward(features)));
-        let width = modulations.dims()[1] / MODULATIONS;
-        modulations.reshape([batch, MODULATIONS, width])
-    }
-}
 
 /// The transformer.
 #[derive(Module, Debug)]
 pub(crate) struct FlowTransformer {
     tracks_in: Linear,
-    balls_in: Linear,
-    scene_in: Linear,
+    actors_in: Linear,
+    stage_in: Linear,
     sound_in: Linear,
+    voice_in: Linear,
     picture_positions: Param<Tensor<2>>,
     sound_positions: Param<Tensor<2>>,
     text: TextEncoder,
-    /// A cameo's skin code to a context token.
-    reference_in: Linear,
-    /// Stands in the reference's place where there is none.
-    no_reference: Param<Tensor<2>>,
+    /// A cameo's look to a context token.
+    look_in: Linear,
+    /// Which actor a look belongs to, `[3, width]`.
+    look_positions: Param<Tensor<2>>,
+    /// Stand in the references' places where there are none, `[3, width]`.
+    no_look: Param<Tensor<2>>,
+    reference_voice_in: Linear,
+    no_voice: Param<Tensor<2>>,
     picture_timestep: TimestepEmbedding,
     sound_timestep: TimestepEmbedding,
     blocks: Vec<DualStreamBlock>,
     tracks_out: Linear,
-    balls_out: Linear,
-    scene_out: Linear,
+    actors_out: Linear,
+    stage_out: Linear,
     sound_out: Linear,
+    voice_out: Linear,
     #[module(skip)]
     head_width: usize,
 }
@@ -78,79 +53,222 @@ pub(crate) struct FlowTransformer {
 /// What a clip is made from.
 #[derive(Clone, Debug)]
 pub(crate) struct Prompts {
-    /// Word numbers, `[batch, 16]`.
+    /// Word numbers, `[batch, 28]`.
     pub(crate) words: Tensor<2, Int>,
-    /// Normalised skin codes of the cameo, `[batch, skin code]`; any values where there is none.
-    pub(crate) references: Tensor<2>,
-    /// 1 where the reference is to be read, else 0, `[batch, 1]`.
-    pub(crate) has_reference: Tensor<2>,
+    /// Normalised looks of cameos, one an actor, `[batch, 3, 23]`; any values where there is none.
+    pub(crate) looks: Tensor<3>,
+    /// 1 where the look is to be read, else 0, `[batch, 3, 1]`.
+    pub(crate) has_look: Tensor<3>,
+    /// Normalised voice of the speaker, `[batch, 1, 4]`; any values where there is none.
+    pub(crate) voice: Tensor<3>,
+    /// 1 where the voice is to be read, else 0, `[batch, 1, 1]`.
+    pub(crate) has_voice: Tensor<3>,
+}
+
+impl Prompts {
+    /// Words alone, without references.
+    pub(crate) fn of_words(words: Tensor<2, Int>) -> Self {
+        let device = words.device();
+        let batch = words.dims()[0];
+        let zeros = |tokens, width| Tensor::<3>::zeros([batch, tokens, width], &device);
+        Self {
+            words,
+            looks: zeros(ACTORS, LOOK),
+            has_look: zeros(ACTORS, 1),
+            voice: zeros(1, VOICE_CODE),
+            has_voice: zeros(1, 1),
+        }
+    }
+}
+
+/// What is given of a clip, in normalised latents: the model completes the rest.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    /// The given numbers; any values where nothing is given.
+    pub(crate) values: Latents,
+    pub(crate) mask: Mask,
+}
+
+/// Where something is given: 1, else 0.
+#[derive(Clone, Debug)]
+pub(crate) struct Mask {
+    /// `[batch, 24, 4]`: the tracks of each frame.
+    pub(crate) frames: Tensor<3>,
+    /// `[batch, 3, 1]`
+    pub(crate) actors: Tensor<3>,
+    /// `[batch, 1, 1]`
+    pub(crate) stage: Tensor<3>,
+    /// `[batch, 24, 1]`
+    pub(crate) sound: Tensor<3>,
+    /// `[batch, 1, 1]`
+    pub(crate) voice: Tensor<3>,
+}
+
+impl Mask {
+    /// Nothing is given of any clip.
+    pub(crate) fn nothing(batch: usize, device: &Device) -> Self {
+        let zeros = |tokens, width| Tensor::<3>::zeros([batch, tokens, width], device);
+        Self {
+            frames: zeros(TOKENS, FRAMES_PER_TOKEN),
+            actors: zeros(ACTORS, 1),
+            stage: zeros(1, 1),
+            sound: zeros(TOKENS, 1),
+            voice: zeros(1, 1),
+        }
+    }
+
+    /// The same for each of `copies` of the batch.
+    pub(crate) fn repeat(&self, copies: usize) -> Self {
+        let repeat = |mask: &Tensor<3>| mask.clone().repeat_dim(0, copies);
+        Self {
+            frames: repeat(&self.frames),
+            actors: repeat(&self.actors),
+            stage: repeat(&self.stage),
+            sound: repeat(&self.sound),
+            voice: repeat(&self.voice),
+        }
+    }
+
+    /// The mask of every number, in the shapes of `like`.
+    pub(crate) fn spread(&self, like: &Latents) -> Latents {
+        let [batch, tokens, frames] = self.frames.dims();
+        let width = like.tracks.dims()[2];
+        let tracks = self.frames.clone().reshape([batch * tokens, frames, 1]);
+        let wide = |mask: &Tensor<3>, part: &Tensor<3>| mask.clone().expand(part.dims());
+        Latents {
+            tracks: tracks.repeat_dim(2, width / frames).reshape([batch, tokens, width]),
+            actors: wide(&self.actors, &like.actors),
+            stage: wide(&self.stage, &like.stage),
+            sound: wide(&self.sound, &like.sound),
+            voice: wide(&self.voice, &like.voice),
+        }
+    }
+}
+
+impl Known {
+    /// The last `overlap` tokens of a clip as the first of the next, with its actors, stage and voice.
+    pub(crate) fn end_of(clip: &Latents, overlap: usize) -> Self {
+        let device = clip.tracks.device();
+        let batch = clip.tracks.dims()[0];
+        let ones = |tokens, width| Tensor::<3>::ones([batch, tokens, width], &device);
+        let zeros = |tokens, width| Tensor::<3>::zeros([batch, tokens, width], &device);
+        let moved = |part: &Tensor<3>| {
+            let [_, tokens, width] = part.dims();
+            let end = part.clone().narrow(1, tokens - overlap, overlap);
+            Tensor::cat(vec![end, zeros(tokens - overlap, width)], 1)
+        };
+        let begins = |width| Tensor::cat(vec![ones(overlap, width), zeros(TOKENS - overlap, width)], 1);
+        Self {
+            values: Latents { tracks: moved(&clip.tracks), sound: moved(&clip.sound), ..clip.clone() },
+            mask: Mask {
+                frames: begins(FRAMES_PER_TOKEN),
+                actors: ones(ACTORS, 1),
+                stage: ones(1, 1),
+                sound: begins(1),
+                voice: ones(1, 1),
+            },
+        }
+    }
+
+    /// Nothing is given of any clip; `like` says how large they are.
+    pub(crate) fn nothing(like: &Latents) -> Self {
+        let mask = Mask::nothing(like.tracks.dims()[0], &like.tracks.device());
+        Self { values: like.clone().map(|part| part.zeros_like()), mask }
+    }
 }
 
 impl FlowTransformer {
     pub(crate) fn new(config: &ModelConfig, vocabulary: usize, device: &Device) -> Self {
-        let widths = config.latent_widths();
-        let width = config.width;
+        let [tracks, actors, stage, sound, voice] = config.layout().shapes().map(|[_, width]| width);
+        let (width, shape) = (config.width, BlockShape::from(config));
         let into = |d_in| LinearConfig::new(d_in, width).init(device);
         let out = |d_out| LinearConfig::new(width, d_out).with_initializer(Initializer::Zeros).init(device);
         let normal = Initializer::Normal { mean: 0.0, std: 0.3 };
         Self {
-            tracks_in: into(widths.tracks),
-            balls_in: into(widths.ball),
-            scene_in: into(widths.scene),
-            sound_in: into(widths.sound),
-            picture_positions: normal.init([TOKENS + BALLS + 1, width], device),
-            sound_positions: normal.init([TOKENS, width], device),
-            text: TextEncoder::new(config, vocabulary, device),
-            reference_in: into(config.skin_code),
-            no_reference: normal.init([1, width], device),
-            picture_timestep: TimestepEmbedding::new(config, device),
-            sound_timestep: TimestepEmbedding::new(config, device),
-            blocks: (0..config.layers).map(|_| DualStreamBlock::new(config, device)).collect(),
-            tracks_out: out(widths.tracks),
-            balls_out: out(widths.ball),
-            scene_out: out(widths.scene),
-            sound_out: out(widths.sound),
+            // Noise, what is known, and where.
+            tracks_in: into(2 * tracks + FRAMES_PER_TOKEN),
+            actors_in: into(2 * actors + 1),
+            stage_in: into(2 * stage + 1),
+            sound_in: into(2 * sound + 1),
+            voice_in: into(2 * voice + 1),
+            picture_positions: normal.init([TOKENS + ACTORS + 1, width], device),
+            sound_positions: normal.init([TOKENS + 1, width], device),
+            text: TextEncoder::new(shape, config.text_layers, [vocabulary, PROMPT_WORDS], device),
+            look_in: into(LOOK),
+            look_positions: normal.init([ACTORS, width], device),
+            no_look: normal.init([ACTORS, width], device),
+            reference_voice_in: into(VOICE_CODE),
+            no_voice: normal.init([1, width], device),
+            picture_timestep: TimestepEmbedding::new(width, device),
+            sound_timestep: TimestepEmbedding::new(width, device),
+            blocks: (0..config.layers).map(|_| DualStreamBlock::new(shape, device)).collect(),
+            tracks_out: out(tracks),
+            actors_out: out(actors),
+            stage_out: out(stage),
+            sound_out: out(sound),
+            voice_out: out(voice),
             head_width: width / config.heads,
         }
     }
 
-    /// Context tokens of a batch of prompts, `[batch, 17, width]`. They do not change while sampling.
+    /// Context tokens of a batch of prompts, `[batch, 32, width]`. They do not change while sampling.
     pub(crate) fn context(&self, prompts: Prompts) -> Tensor<3> {
-        let text = self.text.forward(prompts.words);
-        let reference = self.reference_in.forward(prompts.references).mul(prompts.has_reference.clone());
-        let absent = prompts.has_reference.neg().add_scalar(1.0).mul(self.no_reference.val());
-        Tensor::cat(vec![text, reference.add(absent).unsqueeze_dim::<3>(1)], 1)
+        let Prompts { words, looks, has_look, voice, has_voice } = prompts;
+        let looks = self.look_in.forward(looks).add(self.look_positions.val().unsqueeze::<3>());
+        let voice = self.reference_voice_in.forward(voice);
+        let choose = |given: Tensor<3>, has: Tensor<3>, none: Tensor<2>| {
+            given.mul(has.clone()).add(has.neg().add_scalar(1.0).mul(none.unsqueeze::<3>()))
+        };
+        Tensor::cat(
+            vec![
+                self.text.forward(words),
+                choose(looks, has_look, self.no_look.val()),
+                choose(voice, has_voice, self.no_voice.val()),
+            ],
+            1,
+        )
     }
 
     /// The direction in which to move `noisy`, whose picture and sound stand at timesteps of their own.
     ///
     /// # Shapes
-    /// - timesteps: `[batch]`, 0 for noise, 1 for data; context: `[batch, 17, width]`.
+    /// - timesteps: `[batch]`, 0 for noise, 1 for data; context: `[batch, 32, width]`.
     pub(crate) fn forward(
         &self,
         noisy: Latents,
+        known: &Known,
         picture_timesteps: Tensor<1>,
         sound_timesteps: Tensor<1>,
         context: Tensor<3>,
     ) -> Latents {
         let device = context.device();
-        let mut seconds = token_seconds();
-        let sound_rotation = Rotation::new(&seconds, self.head_width, &device);
-        seconds.extend([TIMELESS_S; BALLS + 1]);
+        let mut sound_seconds = token_seconds();
+        let mut picture_seconds = sound_seconds.clone();
+        picture_seconds.extend([TIMELESS_S; ACTORS + 1]);
+        sound_seconds.push(TIMELESS_S);
         let conditions = Conditions {
             picture_timestep: self.picture_timestep.forward(picture_timesteps),
             sound_timestep: self.sound_timestep.forward(sound_timesteps),
-            picture_rotation: Rotation::new(&seconds, self.head_width, &device),
-            sound_rotation,
+            picture_rotation: Rotation::new(&picture_seconds, self.head_width, &device),
+            sound_rotation: Rotation::new(&sound_seconds, self.head_width, &device),
             context,
         };
-        let embedded = vec![
-            self.tracks_in.forward(noisy.tracks),
-            self.balls_in.forward(noisy.balls),
-            self.scene_in.forward(noisy.scene),
+        let Known { values, mask } = known;
+        let given = values.clone().zip(mask.spread(values), Tensor::mul);
+        let embed = |layer: &Linear, noisy: Tensor<3>, given: Tensor<3>, mask: &Tensor<3>| {
+            layer.forward(Tensor::cat(vec![noisy, given, mask.clone()], 2))
+        };
+        let picture = vec![
+            embed(&self.tracks_in, noisy.tracks, given.tracks, &mask.frames),
+            embed(&self.actors_in, noisy.actors, given.actors, &mask.actors),
+            embed(&self.stage_in, noisy.stage, given.stage, &mask.stage),
         ];
-        let mut picture = Tensor::cat(embedded, 1).add(self.picture_positions.val().unsqueeze::<3>());
-        let mut sound = self.sound_in.forward(noisy.sound).add(self.sound_positions.val().unsqueeze::<3>());
+        let sound = vec![
+            embed(&self.sound_in, noisy.sound, given.sound, &mask.sound),
+            embed(&self.voice_in, noisy.voice, given.voice, &mask.voice),
+        ];
+        let mut picture = Tensor::cat(picture, 1).add(self.picture_positions.val().unsqueeze::<3>());
+        let mut sound = Tensor::cat(sound, 1).add(self.sound_positions.val().unsqueeze::<3>());
         for block in &self.blocks {
             (picture, sound) = block.forward(picture, sound, &conditions);
         }
@@ -158,9 +276,10 @@ impl FlowTransformer {
         let sound = modulate(&sound, &conditions.sound_timestep, 0);
         Latents {
             tracks: self.tracks_out.forward(picture.clone().narrow(1, 0, TOKENS)),
-            balls: self.balls_out.forward(picture.clone().narrow(1, TOKENS, BALLS)),
-            scene: self.scene_out.forward(picture.narrow(1, TOKENS + BALLS, 1)),
-            sound: self.sound_out.forward(sound),
+            actors: self.actors_out.forward(picture.clone().narrow(1, TOKENS, ACTORS)),
+            stage: self.stage_out.forward(picture.narrow(1, TOKENS + ACTORS, 1)),
+            sound: self.sound_out.forward(sound.clone().narrow(1, 0, TOKENS)),
+            voice: self.voice_out.forward(sound.narrow(1, TOKENS, 1)),
         }
     }
 }

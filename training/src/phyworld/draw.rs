@@ -6,7 +6,7 @@
 use super::task::{Episode, FRAMES, Point, WORLD};
 
 /// Colours of the balls, in the order of [`Episode::balls`].
-pub(super) const COLOURS: [[u8; 3]; 2] = [[255, 0, 0], [0, 0, 255]];
+pub(crate) const COLOURS: [[u8; 3]; 2] = [[255, 0, 0], [0, 0, 255]];
 const BACKGROUND: u8 = 255;
 
 /// What a frame shows of a ball.

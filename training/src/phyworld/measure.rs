@@ -30,11 +30,11 @@ const RESAMPLES: usize = 1000;
 
 /// Where a frame shows a ball, and how large, in world units.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Blob {
-    pub(super) centre: Point,
-    pub(super) area: f64,
+pub(crate) struct Blob {
+    pub(crate) centre: Point,
+    pub(crate) area: f64,
     /// Area of the pixels that are wholly or mostly of the ball.
-    pub(super) body: f64,
+    pub(crate) body: f64,
 }
 
 /// The velocity errors of one episode.
@@ -94,7 +94,7 @@ fn velocity(before: Option<Point>, after: Option<Point>) -> Option<Point> {
 }
 
 /// The ball whose colour is `ball`'s, if any pixel is mostly of it.
-pub(super) fn find(frame: &[u8], side: usize, ball: usize) -> Option<Blob> {
+pub(crate) fn find(frame: &[u8], side: usize, ball: usize) -> Option<Blob> {
     let covers: Vec<[f64; 2]> = frame.as_chunks().0.iter().copied().map(unmix).collect();
     let is_body =
         |at: usize| covers.get(at).is_some_and(|cover| cover[ball] > BODY && cover[1 - ball] < BODY);

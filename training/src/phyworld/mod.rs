@@ -17,7 +17,9 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use baseline::{constant_velocity, copy_last};
+pub(crate) use draw::COLOURS;
 pub use draw::draw;
+pub(crate) use measure::find;
 pub use measure::{Judged, MISSING_ERROR, VelocityError, judge};
 pub use published::{PUBLISHED, Published, PublishedModel};
 pub use task::{
@@ -114,7 +116,18 @@ pub fn evaluate(
     protocol: &Protocol,
     mut predict: impl FnMut(&Conditioning) -> Vec<u8>,
 ) -> Result<Report, PhyWorldError> {
-    report(protocol, FRAMES - CONDITIONED, |episode| predict(&Conditioning::of(episode, protocol.side)))
+    evaluate_in_batches(protocol, 1, |seen| Ok(seen.iter().map(&mut predict).collect()))
+}
+
+/// The same for a predictor that is shown up to `size` videos at once, and may fail.
+pub fn evaluate_in_batches<E: From<PhyWorldError>>(
+    protocol: &Protocol,
+    size: usize,
+    mut predict: impl FnMut(&[Conditioning]) -> Result<Vec<Vec<u8>>, E>,
+) -> Result<Report, E> {
+    report(protocol, size, FRAMES - CONDITIONED, |episodes| {
+        predict(&episodes.iter().map(|episode| Conditioning::of(episode, protocol.side)).collect::<Vec<_>>())
+    })
 }
 
 /// Judges what is left of the truth after `codec`, which is given all frames of a true video and returns as
@@ -123,27 +136,40 @@ pub fn evaluate_codec(
     protocol: &Protocol,
     mut codec: impl FnMut(Vec<u8>) -> Vec<u8>,
 ) -> Result<Report, PhyWorldError> {
-    report(protocol, FRAMES, |episode| codec(draw(episode, protocol.side)))
+    evaluate_retold(protocol, |episode| codec(draw(episode, protocol.side)))
 }
 
-/// `show` returns the last `frames` frames of an episode.
-fn report(
+/// The same for a codec whose codes are not made of pixels: `show` is given the episode itself.
+pub(crate) fn evaluate_retold(
     protocol: &Protocol,
-    frames: usize,
     mut show: impl FnMut(&Episode) -> Vec<u8>,
 ) -> Result<Report, PhyWorldError> {
+    report(protocol, 1, FRAMES, |episodes| Ok(episodes.iter().map(&mut show).collect()))
+}
+
+/// `show` returns the last `frames` frames of each of at most `size` episodes.
+fn report<E: From<PhyWorldError>>(
+    protocol: &Protocol,
+    size: usize,
+    frames: usize,
+    mut show: impl FnMut(&[Episode]) -> Result<Vec<Vec<u8>>, E>,
+) -> Result<Report, E> {
     let (expected, frame_len) = (frames * protocol.frame_len(), protocol.frame_len());
     let skipped = (frames + CONDITIONED - FRAMES) * frame_len;
     let mut rows = Vec::new();
     for (task, domain) in Task::ALL.into_iter().flat_map(|task| Domain::ALL.map(|domain| (task, domain))) {
-        let mut judged = Vec::with_capacity(protocol.episodes);
-        for (index, episode) in protocol.split(task, domain).enumerate() {
-            let shown = show(&episode);
-            if shown.len() != expected {
-                let got = shown.len();
-                return Err(PhyWorldError::Length { task, domain, index, got, expected, frames });
+        let episodes: Vec<Episode> = protocol.split(task, domain).collect();
+        let mut judged = Vec::with_capacity(episodes.len());
+        for batch in episodes.chunks(size.max(1)) {
+            let mut shown = show(batch)?.into_iter();
+            for episode in batch {
+                let (index, shown) = (judged.len(), shown.next().unwrap_or_default());
+                if shown.len() != expected {
+                    let got = shown.len();
+                    return Err(PhyWorldError::Length { task, domain, index, got, expected, frames }.into());
+                }
+                judged.push(judge(episode, &shown[skipped..], protocol.side));
             }
-            judged.push(judge(&episode, &shown[skipped..], protocol.side));
         }
         let error = VelocityError::of(&judged, protocol.seed).ok_or(PhyWorldError::Empty)?;
         rows.push(Row { task, domain, error });

@@ -181,6 +181,20 @@ impl Ball {
 }
 
 impl Episode {
+    /// Where a ball's centre is at any time, also between frames.
+    pub fn centre(&self, ball: usize, time_s: f64) -> Point {
+        let centres = &self.balls[ball].centres;
+        let moved = self.contact_s.is_some_and(|contact_s| time_s > contact_s);
+        // A collision leaves eight frames before it and after it.
+        let (from, x_velocity) = if moved {
+            (FRAMES - 1, (centres[FRAMES - 1][0] - centres[FRAMES - 2][0]) / DT_S)
+        } else {
+            (0, (centres[1][0] - centres[0][0]) / DT_S)
+        };
+        let elapsed_s = time_s - from as f64 * DT_S;
+        [centres[from][0] + x_velocity * elapsed_s, centres[0][1] - 0.5 * self.gravity * time_s * time_s]
+    }
+
     /// Frames `t` for which the velocity of `ball` from `t - 1` to `t` is scored: both frames are predicted,
     /// show the whole ball and, in a collision, come after the contact.
     pub fn scored(&self, ball: &Ball) -> impl Iterator<Item = usize> {
@@ -275,6 +289,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_centre_between_frames_agrees_with_the_frames(
+            task in prop::sample::select(Task::ALL.to_vec()), domain in domains(), seed: u64,
+        ) {
+            let episode = task.sample(domain, seed);
+            for (index, ball) in episode.balls.iter().enumerate() {
+                for (frame, centre) in ball.centres.iter().enumerate() {
+                    let found = episode.centre(index, time_s(frame));
+                    prop_assert!((found[0] - centre[0]).abs() < 1e-9 && (found[1] - centre[1]).abs() < 1e-9);
+                }
+            }
+        }
+
         #[test]
         fn a_ball_that_nothing_pulls_keeps_its_velocity(domain in domains(), seed: u64) {
             let episode = Task::UniformMotion.sample(domain, seed);

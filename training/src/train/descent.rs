@@ -1,14 +1,17 @@
 //! Gradient descent that can stop at any moment: a module, optimizers and a loss enter, the trained module
 //! leaves, by way of checkpoints.
 //!
+//! A batch is split into shards whose gradients are computed side by side, one a thread, and added up in order.
 //! INVARIANT: a step depends on the module, the optimizers' state and the step's number alone, so a run that
 //! goes on from a checkpoint reaches the weights that it would have reached without stopping.
 
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::Tensor;
+use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor};
 use kinora_harness::checkpoint::Checkpoints;
 use kinora_harness::interrupt::Interrupt;
 use kinora_harness::progress::{Mode, Progress};
@@ -27,52 +30,158 @@ const WARM_UP: f64 = 60.0;
 const COOL_DOWN: f64 = 0.4;
 
 /// Parameters that share an optimizer and a learning rate.
-pub(super) struct Group {
-    pub(super) optimizer: ModuleOptimizer,
-    pub(super) params: Vec<ParamId>,
-    pub(super) peak_rate: f64,
+pub(crate) struct Group {
+    pub(crate) optimizer: ModuleOptimizer,
+    pub(crate) params: Vec<ParamId>,
+    pub(crate) peak_rate: f64,
 }
 
 impl Group {
     /// `AdamW` without weight decay for `params`.
-    pub(super) fn adamw(params: Vec<ParamId>, peak_rate: f64) -> Self {
+    pub(crate) fn adamw(params: Vec<ParamId>, peak_rate: f64) -> Self {
         let optimizer = AdamWConfig::new().with_weight_decay(0.0).with_epsilon(1e-8).init();
         Self { optimizer, params, peak_rate }
     }
 
     /// The same for everything that `module` holds.
-    pub(super) fn adamw_all<M: Module>(module: &M, peak_rate: f64) -> Self {
+    pub(crate) fn adamw_all<M: Module>(module: &M, peak_rate: f64) -> Self {
         Self::adamw(parameters(module).into_iter().map(|(id, _)| id).collect(), peak_rate)
     }
 }
 
 /// How long a part of the training runs, and what watches it.
-pub(super) struct Descent<'a> {
-    pub(super) name: &'static str,
-    pub(super) steps: u64,
-    pub(super) checkpoint_every: u64,
+pub(crate) struct Descent<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) steps: u64,
+    pub(crate) checkpoint_every: u64,
     /// Decay of the averaged weights a step.
-    pub(super) averaging: f64,
-    pub(super) checkpoints: Checkpoints,
-    pub(super) run: &'a mut Run,
-    pub(super) interrupt: &'a Interrupt,
-    pub(super) progress: Mode,
+    pub(crate) averaging: f64,
+    /// Parts of a batch that are worked on at the same time. Their number decides how sums are rounded, so it
+    /// belongs to the training, not to the machine.
+    pub(crate) shards: usize,
+    /// Where gradients are kept.
+    pub(crate) device: &'a Device,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) run: &'a mut Run,
+    pub(crate) interrupt: &'a Interrupt,
+    pub(crate) progress: Mode,
+}
+
+/// One part of one step's batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shard {
+    pub(crate) step: u64,
+    pub(crate) index: usize,
 }
 
 /// A module being trained, with the average of its past weights.
-struct Trained<M: Module> {
+pub(crate) struct Trained<M: Module> {
     module: M,
     average: M,
     groups: Vec<Group>,
 }
 
+impl<M: Module> Trained<M> {
+    pub(crate) fn new(module: M, groups: Vec<Group>) -> Self {
+        let average = module.valid();
+        Self { module, average, groups }
+    }
+
+    /// One step at `rate` of the peak rates. The losses of the shards add up to that of the step.
+    pub(crate) fn step(
+        self,
+        step: u64,
+        shards: usize,
+        device: &Device,
+        rate: f64,
+        loss: &(impl Fn(&M, Shard) -> Tensor<1> + Sync),
+    ) -> (Vec<Tensor<1>>, Self) {
+        let (losses, gradients) = self.gradients(step, shards, device, loss);
+        let Self { mut module, average, mut groups } = self;
+        for (group, part) in groups.iter_mut().zip(gradients) {
+            module = group.optimizer.step(group.peak_rate * rate, module, part);
+        }
+        (losses, Self { module, average, groups })
+    }
+
+    /// The losses of a step's shards, and each group's gradients.
+    fn gradients(
+        &self,
+        step: u64,
+        shards: usize,
+        device: &Device,
+        loss: &(impl Fn(&M, Shard) -> Tensor<1> + Sync),
+    ) -> (Vec<Tensor<1>>, Vec<GradientsParams>) {
+        let share = 1.0 / shards as f64;
+        let params: Vec<&[ParamId]> = self.groups.iter().map(|group| group.params.as_slice()).collect();
+        let work = |replica: M, index: usize| {
+            let value = loss(&replica, Shard { step, index }).mul_scalar(share);
+            let mut gradients = value.backward();
+            let parts: Vec<GradientsParams> = params
+                .iter()
+                .map(|params| GradientsParams::from_params(&mut gradients, &replica, params))
+                .collect();
+            (value.inner(), parts)
+        };
+        if shards == 1 {
+            let (value, parts) = work(self.module.clone(), 0);
+            return (vec![value], parts);
+        }
+        let worked: Vec<_> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..shards)
+                .map(|index| {
+                    // A replica has leaves of its own: graphs that share none do not wait for each other.
+                    let replica = self.module.clone().fork(device);
+                    let work = &work;
+                    scope.spawn(move || work(replica, index))
+                })
+                .collect();
+            workers
+                .into_iter()
+                .map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        });
+        let mut sums: Vec<GradientsAccumulator<M>> =
+            self.groups.iter().map(|_| GradientsAccumulator::new()).collect();
+        let mut losses = Vec::with_capacity(shards);
+        for (value, parts) in worked {
+            losses.push(value);
+            for (sum, part) in sums.iter_mut().zip(parts) {
+                sum.accumulate(&self.module, part);
+            }
+        }
+        (losses, sums.iter_mut().map(GradientsAccumulator::grads).collect())
+    }
+
+    /// With the average moved towards the weights, as after `step`.
+    fn averaged(self, step: u64, averaging: f64) -> Self {
+        if !(step + 1).is_multiple_of(AVERAGE_EVERY) {
+            return self;
+        }
+        // Early weights are poor: the average forgets them faster.
+        let decay = averaging.powi(AVERAGE_EVERY as i32).min(step as f64 / (step as f64 + 40.0));
+        Self { average: toward(self.average, &self.module, decay), ..self }
+    }
+}
+
 impl Descent<'_> {
     /// Trains `module`, from the newest checkpoint where there is one, and returns the averaged weights.
-    pub(super) fn run<M: Module>(
+    pub(crate) fn run<M: Module>(
         self,
         module: M,
         groups: impl FnOnce(&M) -> Vec<Group>,
-        mut loss: impl FnMut(&M, u64) -> Tensor<1>,
+        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+    ) -> Result<M, TrainError> {
+        self.run_watched(module, groups, loss, |_, _, _| Ok(()))
+    }
+
+    /// The same; `watch` sees the averaged weights at each checkpoint.
+    pub(crate) fn run_watched<M: Module>(
+        self,
+        module: M,
+        groups: impl FnOnce(&M) -> Vec<Group>,
+        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+        mut watch: impl FnMut(u64, &M, &mut Run) -> Result<(), TrainError>,
     ) -> Result<M, TrainError> {
         let (mut step, mut trained) = self.restore(module, groups)?;
         let first = step + 1;
@@ -84,40 +193,29 @@ impl Descent<'_> {
                 progress.finish(format!("stopped at step {step}"));
                 return Err(TrainError::Interrupted { stage: self.name, step });
             }
-            let value = loss(&trained.module, step);
-            trained = self.update(step, trained, &value);
+            let rate = rate(step, self.steps);
+            let value;
+            (value, trained) = trained.step(step, self.shards, self.device, rate, &loss);
+            trained = trained.averaged(step, self.averaging);
             step += 1;
-            if step == first || step.is_multiple_of(LOSS_EVERY) || step == self.steps {
-                let loss = f64::from(value.into_scalar::<f32>());
-                if !loss.is_finite() {
+            let kept = step.is_multiple_of(self.checkpoint_every) || step == self.steps;
+            if step == first || step.is_multiple_of(LOSS_EVERY) || kept {
+                let value: f64 = value.into_iter().map(|part| f64::from(part.into_scalar::<f32>())).sum();
+                // Before anything is kept: a checkpoint never holds weights that are no numbers.
+                if !value.is_finite() {
                     return Err(TrainError::Diverged { stage: self.name, step });
                 }
-                self.run.metric(step, &format!("{}_loss", self.name), loss)?;
-                told = format!("loss {loss:.4}");
+                self.run.metric(step, &format!("{}_loss", self.name), value)?;
+                told = format!("loss {value:.4}");
             }
             progress.set(step, &told);
-            if step.is_multiple_of(self.checkpoint_every) || step == self.steps {
+            if kept {
                 self.save(step, &trained)?;
+                watch(step, &trained.average, self.run)?;
             }
         }
         progress.finish(format!("{step} steps, {told}"));
         Ok(trained.average)
-    }
-
-    fn update<M: Module>(&self, step: u64, trained: Trained<M>, loss: &Tensor<1>) -> Trained<M> {
-        let Trained { mut module, mut average, mut groups } = trained;
-        let rate = rate(step, self.steps);
-        let mut gradients = loss.backward();
-        for group in &mut groups {
-            let part = GradientsParams::from_params(&mut gradients, &module, &group.params);
-            module = group.optimizer.step(group.peak_rate * rate, module, part);
-        }
-        if (step + 1).is_multiple_of(AVERAGE_EVERY) {
-            // Early weights are poor: the average forgets them faster.
-            let decay = self.averaging.powi(AVERAGE_EVERY as i32).min(step as f64 / (step as f64 + 40.0));
-            average = toward(average, &module, decay);
-        }
-        Trained { module, average, groups }
     }
 
     fn restore<M: Module>(
@@ -126,9 +224,8 @@ impl Descent<'_> {
         groups: impl FnOnce(&M) -> Vec<Group>,
     ) -> Result<(u64, Trained<M>), TrainError> {
         let Some((step, path)) = self.checkpoints.latest()? else {
-            let average = module.valid();
             let groups = groups(&module);
-            return Ok((0, Trained { module, average, groups }));
+            return Ok((0, Trained::new(module, groups)));
         };
         tracing::info!(stage = self.name, step, "going on from a checkpoint");
         let average = load_module(module.valid(), &path.join("average"))?;
@@ -168,7 +265,7 @@ fn rate(step: u64, steps: u64) -> f64 {
 }
 
 /// Parameters of a module with their paths.
-pub(super) fn parameters<M: Module>(module: &M) -> Vec<(ParamId, String)> {
+pub(crate) fn parameters<M: Module>(module: &M) -> Vec<(ParamId, String)> {
     #[derive(Default)]
     struct Paths {
         path: Vec<String>,

@@ -10,19 +10,18 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::descent::{Descent, Group};
+use super::descent::{Descent, Group, Shard};
 use super::{Lesson, TrainError};
-use crate::corpus::{Backdrop, Ball, Contact, ContactKind, Family, Motion, Outcome, Scene, Skin, sound};
 use crate::model::sound::{Atoms, IMPACT_SAMPLES, SoundAutoencoder, loudness, spectra};
+use crate::world::sound::contact_wave;
+use crate::world::{Contact, ContactKind};
 
 /// Impacts that a step hears.
 const BATCH: usize = 48;
 
-/// The waveform of one contact of a scene, as if nothing else sounded.
-pub(crate) fn impact_wave(scene: &Scene, contact: &Contact) -> Vec<f32> {
-    let alone = Contact { time_s: 0.0, ..*contact };
-    let motion = Motion { frames: Vec::new(), contacts: vec![alone], outcome: None };
-    let mut samples = sound(scene, &motion);
+/// The waveform of one contact, as if nothing else sounded.
+pub(crate) fn impact_wave(contact: &Contact, seed: u64) -> Vec<f32> {
+    let mut samples = contact_wave(contact, seed);
     samples.truncate(IMPACT_SAMPLES);
     samples
 }
@@ -53,7 +52,7 @@ pub(super) fn train(lesson: &Lesson<'_>, descent: Descent<'_>) -> Result<SoundAu
         .collect();
     let atoms = Atoms::new().spectra(device);
     let groups = |model: &SoundAutoencoder| vec![Group::adamw_all(model, 2e-3)];
-    descent.run(model, groups, |model, step| {
+    descent.run(model, groups, |model, Shard { step, .. }| {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(step + 1);
         let rows: Vec<f32> = (0..BATCH)
@@ -74,45 +73,19 @@ pub(super) fn train(lesson: &Lesson<'_>, descent: Descent<'_>) -> Result<SoundAu
     })
 }
 
-fn draw(seed: u64) -> Vec<f32> {
+/// Any impact, at unit loudness.
+pub(super) fn draw(seed: u64) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let kinds = [
-        ContactKind::Floor,
-        ContactKind::Floor,
-        ContactKind::Rim,
-        ContactKind::Board,
-        ContactKind::Ball,
-        ContactKind::Net,
-    ];
-    let scene = Scene {
-        family: Family::Bounce,
-        seed,
-        balls: vec![Ball {
-            radius_m: rng.random_range(0.34..0.92),
-            x_m: 0.0,
-            y_m: 0.0,
-            vx_m_s: 0.0,
-            vy_m_s: 0.0,
-            angle_rad: 0.0,
-            spin_rad_s: 0.0,
-            restitution: 0.5,
-            skin: Skin { base: [0; 3], accent: None },
-            colours: None,
-        }],
-        hoop: None,
-        friction: 0.3,
-        backdrop: Backdrop::Sky,
-        outcome: Outcome::Bounces(1),
-    };
     let contact = Contact {
         time_s: 0.0,
-        kind: kinds.choose(&mut rng).copied().unwrap_or(ContactKind::Floor),
-        ball: 0,
+        kind: ContactKind::ALL.choose(&mut rng).copied().unwrap_or(ContactKind::Floor),
+        actor: 0,
         other: None,
         speed_m_s: 1.0,
-        impulse_n_s: rng.random_range(0.0..3.6_f32).exp(),
+        impulse_n_s: rng.random_range(-2.0..3.6_f32).exp(),
+        size_m: rng.random_range(0.2..1.1),
         x_m: 0.0,
         y_m: 0.0,
     };
-    normalised(&impact_wave(&scene, &contact)).0
+    normalised(&impact_wave(&contact, seed)).0
 }

@@ -16,28 +16,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::WanError;
 use super::config::VaeConfig;
 
-/// The last frames that each causal convolution has seen, in the order in which a chunk meets them.
-#[derive(Clone, Debug, Default)]
-struct Memory {
-    frames: Vec<Option<Tensor<5>>>,
-    next: usize,
-}
-
-impl Memory {
-    fn begin_chunk(&mut self) {
-        self.next = 0;
-    }
-
-    /// What the convolution that is met now remembers; nothing before the first chunk.
-    fn recall(&mut self) -> &mut Option<Tensor<5>> {
-        let index = self.next;
-        self.next += 1;
-        if self.frames.len() < self.next {
-            self.frames.resize(self.next, None);
-        }
-        &mut self.frames[index]
-    }
-}
+/// The last frames that each causal convolution has seen.
+type Memory = crate::model::memory::Memory<5>;
 
 /// `[batch, channels, time, height, width]` to `[batch * time, channels, height, width]`.
 fn as_pictures(video: Tensor<5>) -> Tensor<4> {

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::*;
-use crate::corpus::Corpus;
 use crate::media::{EncodeOptions, encode_mp4};
+use crate::world::Corpus;
 
 const FPS: u32 = 24;
 const SAMPLE_RATE: u32 = 12_000;
