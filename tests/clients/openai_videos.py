@@ -35,6 +35,20 @@ def main() -> None:
     remix = client.videos.poll(remix.id, poll_interval_ms=300)
     assert remix.status == "completed", remix
 
+    edit = client.videos.edit(prompt="a green ball bounces twice", video=("clip.mp4", data))
+    longer = client.videos.extend(prompt="a red ball bounces twice", video=("clip.mp4", data), seconds="4")
+    assert longer.seconds == "8", longer
+    for derived in (edit, longer):
+        assert derived.remixed_from_video_id == video.id, derived
+        derived = client.videos.poll(derived.id, poll_interval_ms=300)
+        assert derived.status == "completed", derived
+
+    try:
+        client.videos.edit(prompt="a green ball bounces twice", video=("other.mp4", data + b"more"))
+        raise AssertionError("a file from elsewhere was accepted")
+    except openai.BadRequestError as error:
+        assert error.param == "video", error
+
     try:
         client.videos.create(prompt="")
         raise AssertionError("an empty prompt was accepted")

@@ -127,7 +127,8 @@ fn digest(raw: &RawDraft) -> String {
         raw.size.as_deref(),
         seed.as_deref(),
         Some(cameos.as_str()),
-        raw.remixed_from.as_ref().map(VideoId::as_str),
+        raw.origin.as_ref().map(|origin| origin.parent.as_str()),
+        raw.origin.as_ref().map(|origin| origin.derivation.name()),
     ];
     let mut hasher = Sha256::new();
     for field in fields {

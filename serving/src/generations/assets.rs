@@ -91,6 +91,15 @@ pub async fn load(conn: &mut Conn, video_id: &VideoId) -> ApiResult<Option<Asset
     }))
 }
 
+/// The video whose MP4 has this SHA-256.
+pub async fn of_file(conn: &mut Conn, sha256: &str) -> ApiResult<Option<VideoId>> {
+    let id: Option<String> = sqlx::query_scalar("SELECT id FROM assets WHERE sha256 = ?")
+        .bind(sha256)
+        .fetch_optional(conn)
+        .await?;
+    Ok(id.map(VideoId::from))
+}
+
 /// Every cameo in the video's ancestry.
 pub async fn cameos_of(conn: &mut Conn, video_id: &VideoId) -> ApiResult<Vec<String>> {
     Ok(sqlx::query_scalar("SELECT cameo_id FROM asset_cameos WHERE asset_id = ? ORDER BY cameo_id")

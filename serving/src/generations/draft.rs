@@ -24,6 +24,9 @@ const SIZES: [FrameSize; 7] = [
     FrameSize { width: 1792, height: 1024 },
 ];
 const SECONDS: [u32; 3] = [4, 8, 12];
+/// Longest clip that can be changed, and longest that extensions may lead to, in seconds.
+const EDIT_MAX_S: u32 = 12;
+const EXTENDED_MAX_S: u32 = 60;
 
 /// Width and height of a clip, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +56,49 @@ pub struct RawDraft {
     pub size: Option<String>,
     pub seed: Option<u64>,
     pub cameos: Vec<String>,
-    pub remixed_from: Option<VideoId>,
+    pub origin: Option<Origin>,
+}
+
+/// The clip that another one is made from. Its cameos are inherited and can never be dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub parent: VideoId,
+    pub derivation: Derivation,
+}
+
+/// How a clip is made from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Derivation {
+    /// Other words, from the same noise.
+    Remix,
+    /// Other words, from half of what is there.
+    Edit,
+    /// It, and what follows.
+    Extension { of_seconds: u32 },
+}
+
+impl Derivation {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Remix => "remix",
+            Self::Edit => "edit",
+            Self::Extension { .. } => "extension",
+        }
+    }
+
+    /// Seconds of the clip that were there before.
+    pub fn seconds_before(self) -> u32 {
+        if let Self::Extension { of_seconds } = self { of_seconds } else { 0 }
+    }
+
+    pub fn parse(name: &str, seconds_before: u32) -> Option<Self> {
+        match name {
+            "remix" => Some(Self::Remix),
+            "edit" => Some(Self::Edit),
+            "extension" => Some(Self::Extension { of_seconds: seconds_before }),
+            _ => None,
+        }
+    }
 }
 
 /// A clip to be made.
@@ -62,11 +107,20 @@ pub struct Draft {
     pub video_id: VideoId,
     pub user_id: UserId,
     pub prompt: String,
+    /// Seconds to be made; those that an extension goes on from come before them.
     pub seconds: u32,
     pub size: FrameSize,
     pub seed: u64,
     pub cameos: Vec<String>,
-    pub remixed_from: Option<VideoId>,
+    pub origin: Option<Origin>,
+}
+
+impl Draft {
+    /// Seconds of the whole clip, with those that an extension goes on from.
+    pub fn total_seconds(&self) -> u32 {
+        let before = self.origin.as_ref().map_or(0, |origin| origin.derivation.seconds_before());
+        before + self.seconds
+    }
 }
 
 impl RawDraft {
@@ -93,17 +147,39 @@ impl RawDraft {
         cameos.dedup();
         check_cameos(&cameos)?;
         let seed = self.seed.unwrap_or_else(|| seed_of(&video_id));
+        let seconds = parse_seconds(self.seconds.as_deref())?;
+        let before = self.origin.as_ref().map_or(0, |origin| origin.derivation.seconds_before());
+        if before > 0 && before + seconds > EXTENDED_MAX_S {
+            let detail = format!(
+                "{before} and {seconds} seconds are more than the {EXTENDED_MAX_S} that a clip may have"
+            );
+            return Err(ApiError::bad_request("seconds", detail));
+        }
         Ok(Draft {
             video_id,
             user_id,
             prompt,
-            seconds: parse_seconds(self.seconds.as_deref())?,
+            seconds,
             size: parse_size(self.size.as_deref())?,
             seed,
             cameos,
-            remixed_from: self.remixed_from,
+            origin: self.origin,
         })
     }
+}
+
+/// The length of a clip that is made again with other words: that of its parent, where the model makes such.
+pub fn seconds_again(parent_seconds: u32) -> u32 {
+    SECONDS.into_iter().rev().find(|seconds| *seconds <= parent_seconds).unwrap_or(SECONDS[0])
+}
+
+/// Refuses to change a clip that is longer than the model can change.
+pub fn check_editable(parent_seconds: u32) -> ApiResult<()> {
+    if parent_seconds > EDIT_MAX_S {
+        let detail = format!("the video lasts {parent_seconds} seconds; up to {EDIT_MAX_S} can be edited");
+        return Err(ApiError::bad_request("video", detail));
+    }
+    Ok(())
 }
 
 /// Refuses more likenesses than one clip can show.

@@ -7,19 +7,26 @@ use std::sync::Arc;
 
 use kinora_harness::device::DeviceChoice;
 use kinora_training::clip::Clip;
-use kinora_training::generate::{GenerateError, GenerationRequest, Generator};
+use kinora_training::generate::{GenerateError, GenerationRequest, Generator, Source};
+use kinora_training::media::decode::{DecodeError, DecodeOptions, decode};
 use kinora_training::media::{EncodeOptions, MediaError, encode_mp4_watched, spritesheet_png, thumbnail_png};
+use kinora_training::world::{FPS, SAMPLE_RATE};
 use thiserror::Error;
 
 use super::Watch;
-use super::draft::Draft;
+use super::draft::{Derivation, Draft};
 use super::journey::RenderedMedia;
 
 /// Share of the progress that the model's steps make up; encoding and signing are the rest.
 const MODEL_PERCENT: usize = 85;
 const ENCODED_PERCENT: usize = 95;
-/// Larger pictures are drawn at this side and scaled up, in pixels.
+/// Pictures whose shorter side is longer than this, in pixels, are drawn smaller and scaled up.
 const SIDE_MAX: u32 = 512;
+/// How far an edit goes from its parent, where 1 keeps nothing: the words may change what happens, and what
+/// they leave open stays.
+const EDIT_STRENGTH: f32 = 0.6;
+/// Longest parent that is read, in seconds.
+const PARENT_MAX_S: f64 = 120.0;
 const SHEET_COLUMNS: usize = 4;
 const SHEET_ROWS: usize = 2;
 
@@ -33,6 +40,8 @@ pub enum EngineError {
     Stopped,
     #[error("the model failed")]
     Generate(#[source] GenerateError),
+    #[error("the clip that this one is made from could not be read")]
+    Decode(#[from] DecodeError),
     #[error("the clip could not be encoded")]
     Encode(#[from] MediaError),
 }
@@ -84,14 +93,16 @@ impl Engine {
         &self,
         draft: &Draft,
         likeness: Option<&Likeness>,
+        parent: Option<&[u8]>,
         watch: &Watch,
     ) -> Result<RenderedMedia, EngineError> {
         let mut request = GenerationRequest::new(draft.prompt.as_str(), draft.seed);
         request.seconds = draft.seconds;
-        request.side = draft.size.width.max(draft.size.height).min(SIDE_MAX) as usize;
-        request.reference = likeness.map(|pixels| pixels.to_vec());
+        (request.width, request.height) = drawn_size(draft.size.width, draft.size.height);
+        request.source = source(draft, parent, (request.width as u32, request.height as u32))?;
+        request.references = likeness.map(|pixels| pixels.to_vec()).into_iter().collect();
         if let Some(steps) = self.steps {
-            request.steps = steps;
+            request.steps = Some(steps);
         }
         let mut on_step = |done: usize, total: usize| {
             watch.report((done * MODEL_PERCENT / total.max(1)) as u8);
@@ -107,6 +118,32 @@ impl Engine {
             media => Ok(media?),
         }
     }
+}
+
+/// What the clip begins with beside its prompt. A remix begins with its parent's noise, which the seed is.
+fn source(
+    draft: &Draft,
+    parent: Option<&[u8]>,
+    (width, height): (u32, u32),
+) -> Result<Option<Source>, EngineError> {
+    let (Some(origin), Some(mp4)) = (&draft.origin, parent) else { return Ok(None) };
+    if origin.derivation == Derivation::Remix {
+        return Ok(None);
+    }
+    let options =
+        DecodeOptions { width, height, fps: FPS, sample_rate: SAMPLE_RATE, max_seconds: PARENT_MAX_S };
+    let clip = decode(mp4, options)?;
+    Ok(Some(match origin.derivation {
+        Derivation::Extension { .. } => Source::Extend(clip),
+        Derivation::Edit | Derivation::Remix => Source::Edit { clip, strength: EDIT_STRENGTH },
+    }))
+}
+
+/// The size that a picture is drawn at: of the same shape, and no larger than it needs to be.
+fn drawn_size(width: u32, height: u32) -> (usize, usize) {
+    let scale = (SIDE_MAX as f32 / width.min(height) as f32).min(1.0);
+    let side = |pixels: u32| ((pixels as f32 * scale / 2.0).round() as usize * 2).max(2);
+    (side(width), side(height))
 }
 
 fn encode(clip: &Clip, draft: &Draft, watch: &Watch) -> Result<RenderedMedia, MediaError> {

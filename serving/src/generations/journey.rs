@@ -113,8 +113,8 @@ pub enum JourneyError {
     /// Refused by a policy or a person, in words for the client.
     #[error(transparent)]
     Refused(ApiError),
-    /// The remixed video was erased or withheld while the job waited.
-    #[error("the video that this one remixes was removed")]
+    /// The video that it is made from was erased or withheld while the job waited.
+    #[error("the video that this one is made from was removed")]
     ParentRemoved,
     #[error("the job was stopped")]
     Stopped,
@@ -142,10 +142,10 @@ impl Submitted {
 
 impl Screened {
     /// Asks for consent as of now, in the transaction that will store the job: for the cameos
-    /// that were asked for, and for every cameo in the remixed video's ancestry.
+    /// that were asked for, and for every cameo in the ancestry of the video that it is made from.
     pub async fn consent(mut self, conn: &mut Conn, now_ms: i64) -> ApiResult<Consented> {
-        if let Some(parent) = &self.draft.remixed_from {
-            let inherited = assets::cameos_of(conn, parent).await?;
+        if let Some(origin) = &self.draft.origin {
+            let inherited = assets::cameos_of(conn, &origin.parent).await?;
             self.draft.cameos.extend(inherited);
             self.draft.cameos.sort();
             self.draft.cameos.dedup();
@@ -182,11 +182,12 @@ impl Consented {
 
 impl Engine {
     /// Makes the clip on a blocking thread, reporting progress to `watch` and stopping between
-    /// steps when it says so.
+    /// steps when it says so. `parent` is the MP4 of the clip that this one is made from.
     pub async fn render(
         &self,
         db: &Db,
         consented: Consented,
+        parent: Option<Bytes>,
         watch: Arc<Watch>,
     ) -> Result<Rendered, JourneyError> {
         let Consented { draft, pins } = consented;
@@ -196,8 +197,10 @@ impl Engine {
         };
         let engine = self.clone();
         let asked = draft.clone();
-        let media =
-            tokio::task::spawn_blocking(move || engine.make(&asked, likeness.as_ref(), &watch)).await?;
+        let media = tokio::task::spawn_blocking(move || {
+            engine.make(&asked, likeness.as_ref(), parent.as_deref(), &watch)
+        })
+        .await?;
         let media = media.map_err(|error| match error {
             EngineError::Stopped => JourneyError::Stopped,
             other => JourneyError::Engine(other),
@@ -212,6 +215,7 @@ impl Rendered {
         let facts = RenderedFacts {
             prompt: &self.draft.prompt,
             duration_ms: self.media.duration_ms,
+            asked_seconds: self.draft.total_seconds(),
             bytes: self.media.mp4.len(),
             cameos: self.pins.len(),
         };
@@ -227,7 +231,7 @@ impl Cleared {
         &self.draft
     }
 
-    /// Signs on a blocking thread. `parent` is the remixed clip, whose manifest is kept.
+    /// Signs on a blocking thread. `parent` is the clip that it is made from, whose manifest is kept.
     pub async fn sign(
         self,
         signer: Arc<ContentSigner>,

@@ -6,7 +6,7 @@
 
 use kinora_schema::{UserId, VideoId};
 
-use super::draft::{Draft, FrameSize, MODEL};
+use super::draft::{Derivation, Draft, FrameSize, MODEL, Origin};
 use super::journey::{Consented, Signed};
 use crate::cameos::{self, Pinned};
 use crate::credits;
@@ -52,10 +52,11 @@ pub struct Job {
     pub video_id: VideoId,
     pub user_id: UserId,
     pub prompt: String,
+    /// Seconds to be made.
     pub seconds: u32,
     pub size: FrameSize,
     pub seed: u64,
-    pub remixed_from: Option<VideoId>,
+    pub origin: Option<Origin>,
     pub state: JobState,
     /// 0 to 100.
     pub progress: u8,
@@ -77,8 +78,13 @@ impl Job {
             size: self.size,
             seed: self.seed,
             cameos: Vec::new(),
-            remixed_from: self.remixed_from.clone(),
+            origin: self.origin.clone(),
         }
+    }
+
+    /// Seconds of the whole clip, with those that an extension goes on from.
+    pub fn total_seconds(&self) -> u32 {
+        self.draft().total_seconds()
     }
 }
 
@@ -120,6 +126,8 @@ struct JobRow {
     height: i64,
     seed: i64,
     remixed_from: Option<String>,
+    derivation: String,
+    seconds_before: i64,
     state: String,
     progress: i64,
     error_code: Option<String>,
@@ -137,6 +145,9 @@ impl TryFrom<JobRow> for Job {
         let state = JobState::parse(&row.state).ok_or_else(|| {
             ApiError::internal(anyhow::anyhow!("job {} is in unknown state {}", row.id, row.state))
         })?;
+        let derivation = Derivation::parse(&row.derivation, row.seconds_before as u32).ok_or_else(|| {
+            ApiError::internal(anyhow::anyhow!("job {} is derived by {}", row.id, row.derivation))
+        })?;
         Ok(Self {
             video_id: row.id.into(),
             user_id: row.user_id.into(),
@@ -144,7 +155,7 @@ impl TryFrom<JobRow> for Job {
             seconds: row.seconds as u32,
             size: FrameSize { width: row.width as u32, height: row.height as u32 },
             seed: row.seed as u64,
-            remixed_from: row.remixed_from.map(VideoId::from),
+            origin: row.remixed_from.map(|parent| Origin { parent: parent.into(), derivation }),
             state,
             progress: row.progress.clamp(0, 100) as u8,
             error: row.error_code.map(|code| (code, row.error_message.unwrap_or_default())),
@@ -158,9 +169,11 @@ impl TryFrom<JobRow> for Job {
 /// Stores a job that may run. The price is reserved by the caller in the same transaction.
 pub async fn insert(tx: &mut Tx, consented: &Consented, now_ms: i64) -> ApiResult<()> {
     let draft = consented.draft();
+    let derivation = draft.origin.as_ref().map_or(Derivation::Remix, |origin| origin.derivation);
     sqlx::query(
-        "INSERT INTO jobs (id, user_id, model, prompt, seconds, width, height, seed, remixed_from, state, created_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+        "INSERT INTO jobs (id, user_id, model, prompt, seconds, width, height, seed,
+             remixed_from, derivation, seconds_before, state, created_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
     )
     .bind(draft.video_id.as_str())
     .bind(draft.user_id.as_str())
@@ -170,7 +183,9 @@ pub async fn insert(tx: &mut Tx, consented: &Consented, now_ms: i64) -> ApiResul
     .bind(draft.size.width)
     .bind(draft.size.height)
     .bind(draft.seed as i64)
-    .bind(draft.remixed_from.as_ref().map(VideoId::as_str))
+    .bind(draft.origin.as_ref().map(|origin| origin.parent.as_str()))
+    .bind(derivation.name())
+    .bind(derivation.seconds_before())
     .bind(now_ms)
     .execute(&mut **tx)
     .await?;
@@ -347,7 +362,7 @@ pub async fn commit(
     .bind(video_id)
     .execute(&mut **tx)
     .await?;
-    if let Some(parent) = &draft.remixed_from {
+    if let Some(Origin { parent, .. }) = &draft.origin {
         sqlx::query("INSERT INTO derivations (child_id, parent_id) VALUES (?, ?)")
             .bind(video_id)
             .bind(parent.as_str())

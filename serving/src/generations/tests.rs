@@ -24,7 +24,7 @@ fn draft(number: usize) -> Draft {
         size: FrameSize::default(),
         seed: 7,
         cameos: Vec::new(),
-        remixed_from: None,
+        origin: None,
     }
 }
 

@@ -8,8 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kinora_training::generate::GenerateError;
+
 use super::admission::{Request, admit};
 use super::assets::AssetState;
+use super::engine::EngineError;
 use super::journey::{JourneyError, Signed, Submitted};
 use super::queue::{self, Commit, Job, Lease, Renewal};
 use super::{Watch, assets};
@@ -110,9 +113,9 @@ async fn journey(app: &App, lease: &Lease, watch: &Arc<Watch>) -> Result<Signed,
     let screened = submitted.screen().map_err(refused)?;
     let mut conn = app.db.read().acquire().await.map_err(|source| refused(source.into()))?;
     let consented = screened.consent_again(&mut conn, lease.pins.clone()).await.map_err(refused)?;
-    let parent = match &lease.job.remixed_from {
-        Some(parent) => {
-            let asset = assets::load(&mut conn, parent).await.map_err(refused)?;
+    let parent = match &lease.job.origin {
+        Some(origin) => {
+            let asset = assets::load(&mut conn, &origin.parent).await.map_err(refused)?;
             let there =
                 asset.filter(|asset| matches!(asset.state, AssetState::Draft | AssetState::Published));
             Some(there.ok_or(JourneyError::ParentRemoved)?)
@@ -120,14 +123,14 @@ async fn journey(app: &App, lease: &Lease, watch: &Arc<Watch>) -> Result<Signed,
         None => None,
     };
     drop(conn);
-    let rendered = app.engine.render(&app.db, consented, watch.clone()).await?;
-    let cleared = rendered.clear().map_err(refused)?;
     let parent = match parent {
         Some(asset) => {
             Some(app.media.mp4(&asset.object).await.map_err(|source| refused(ApiError::internal(source)))?)
         }
         None => None,
     };
+    let rendered = app.engine.render(&app.db, consented, parent.clone(), watch.clone()).await?;
+    let cleared = rendered.clear().map_err(refused)?;
     cleared.sign(app.signer.clone(), app.clock.now_ms(), parent).await
 }
 
@@ -191,6 +194,9 @@ async fn fail(app: &App, lease: &Lease, error: JourneyError) -> ApiResult<()> {
             ("moderation_blocked", refusal.to_string())
         }
         JourneyError::ParentRemoved => ("parent_removed", error.to_string()),
+        JourneyError::Engine(EngineError::Generate(foreign @ GenerateError::Foreign)) => {
+            ("video_not_understood", foreign.to_string())
+        }
         _ => ("generation_failed", "the clip could not be made; try again".to_owned()),
     };
     tracing::warn!(video_id = %lease.job.video_id, code, error = %error_chain(&error), "a generation failed");

@@ -5,9 +5,8 @@
 
 use super::policy::{Verdict, screen};
 
-/// Longest clip that a generation may return, in milliseconds: the longest that can be asked for
-/// and a frame's rounding.
-const MAX_DURATION_MS: i64 = 12_500;
+/// How far from what was asked for a clip's length may be, in milliseconds: a few frames' rounding.
+const DURATION_TOLERANCE_MS: i64 = 500;
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// People in one scene.
 const MAX_CAMEOS: usize = 2;
@@ -19,13 +18,16 @@ pub struct RenderedFacts<'a> {
     /// while the job waited.
     pub prompt: &'a str,
     pub duration_ms: i64,
+    /// Seconds that were asked for, those that an extension goes on from included.
+    pub asked_seconds: u32,
     pub bytes: usize,
     pub cameos: usize,
 }
 
 /// Decides whether a rendered clip may be signed and stored.
 pub fn clear(facts: &RenderedFacts<'_>) -> Verdict {
-    let plausible = (1..=MAX_DURATION_MS).contains(&facts.duration_ms)
+    let plausible = facts.duration_ms > 0
+        && (facts.duration_ms - 1000 * i64::from(facts.asked_seconds)).abs() <= DURATION_TOLERANCE_MS
         && (1..=MAX_BYTES).contains(&facts.bytes)
         && facts.cameos <= MAX_CAMEOS;
     if plausible {
@@ -41,13 +43,18 @@ mod tests {
 
     #[test]
     fn only_a_plausible_clip_of_an_allowed_prompt_is_cleared() {
-        let fine =
-            RenderedFacts { prompt: "a red ball bounces", duration_ms: 4000, bytes: 90_000, cameos: 1 };
+        let fine = RenderedFacts {
+            prompt: "a red ball bounces",
+            duration_ms: 4000,
+            asked_seconds: 4,
+            bytes: 90_000,
+            cameos: 1,
+        };
         assert_eq!(clear(&fine), Verdict::Allowed);
         for refused in [
             RenderedFacts { prompt: "a beheading", ..fine },
             RenderedFacts { duration_ms: 0, ..fine },
-            RenderedFacts { duration_ms: 60_000, ..fine },
+            RenderedFacts { duration_ms: 12_000, ..fine },
             RenderedFacts { bytes: 0, ..fine },
             RenderedFacts { cameos: 3, ..fine },
         ] {

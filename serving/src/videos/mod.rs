@@ -1,15 +1,15 @@
-//! Videos over OpenAI's wire contract: create, poll, list, download, delete, remix. Errors under
+//! Videos over OpenAI's wire contract: create, poll, list, download, delete, remix, edit, extend. Errors under
 //! this path take OpenAI's shape; "not ready" is never 409, which its clients would retry.
 //!
 //! A draft is its owner's alone. Consent is asked again at each download.
 
-use axum::extract::State;
+use axum::extract::{self, DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use kinora_schema::{CreatorId, EventId, EventKind, VideoId};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::app::App;
@@ -18,12 +18,13 @@ use crate::credits::QuoteId;
 use crate::error::{ApiError, ApiResult, Json, Path, Query};
 use crate::events::server_event;
 use crate::generations::admission::{self, Request};
-use crate::generations::draft::RawDraft;
-use crate::generations::queue::{self, JobState, Page};
-use crate::generations::{assets, job_for};
+use crate::generations::assets::{self, Asset};
+use crate::generations::draft::{Derivation, Origin, RawDraft, check_editable, seconds_again};
+use crate::generations::job_for;
+use crate::generations::queue::{self, Job, JobState, Page};
 use crate::media::Variant;
-use crate::posts;
-use body::{CreateBody, CreateVideo};
+use crate::posts::{self, Post};
+use body::{CreateBody, CreateVideo, EditVideo, ExtendVideo, FromVideoBody, Named};
 use view::{DeletedVideo, Video, VideoList};
 
 mod body;
@@ -35,6 +36,8 @@ mod tests;
 /// How soon a client should look again.
 const POLL_AFTER_MS: HeaderValue = HeaderValue::from_static("500");
 const PAGE_SIZE: u32 = 20;
+/// Largest form that brings back a video; it is hashed as it comes, not held.
+const UPLOAD_MAX_BYTES: usize = 64 << 20;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -42,8 +45,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(retrieve, remove))
         .routes(routes!(content))
         .routes(routes!(remix))
-        .routes(routes!(edit))
-        .routes(routes!(extend))
+        .routes(routes!(edit).layer(DefaultBodyLimit::max(UPLOAD_MAX_BYTES)))
+        .routes(routes!(extend).layer(DefaultBodyLimit::max(UPLOAD_MAX_BYTES)))
         .routes(routes!(create_character))
         .routes(routes!(get_character))
 }
@@ -257,57 +260,129 @@ async fn remix(
     headers: HeaderMap,
     Json(body): Json<RemixVideo>,
 ) -> ApiResult<Response> {
-    let parent_id = VideoId::new(video_id);
-    let mut conn = app.db.read().acquire().await?;
-    let asset = assets::viewable(&mut conn, &parent_id, &viewer).await?;
-    let parent = queue::load(&mut conn, &parent_id).await?.ok_or(ApiError::NotFound("video"))?;
-    let post = posts::of_video(&mut conn, &parent_id).await?;
-    drop(conn);
+    let parent = Parent::of(&app, &VideoId::new(video_id), &viewer).await?;
+    let seconds = seconds_again(parent.job.total_seconds());
+    let raw =
+        RawDraft { prompt: Some(body.prompt), seconds: Some(seconds.to_string()), ..RawDraft::default() };
+    derive(&app, &viewer, &headers, parent, Derivation::Remix, raw, body.quote_id).await
+}
+
+/// Change a video: half of what it shows stays, the rest follows the new words. It inherits every cameo, whose
+/// owners must permit you too.
+#[utoipa::path(
+    post, path = "/v1/videos/edits", tag = "videos",
+    request_body(content((EditVideo = "multipart/form-data"), (EditVideo = "application/json"))),
+    responses((status = 200, body = Video), (status = 400), (status = 403), (status = 404)),
+    security(("bearer" = []))
+)]
+async fn edit(
+    State(app): State<App>,
+    viewer: Viewer,
+    headers: HeaderMap,
+    request: extract::Request,
+) -> ApiResult<Response> {
+    let body = FromVideoBody::edit(request, &app).await?;
+    let parent = Parent::named(&app, body.parent, &viewer).await?;
+    let seconds = parent.job.total_seconds();
+    check_editable(seconds)?;
+    let raw = RawDraft { prompt: body.prompt, seconds: Some(seconds.to_string()), ..RawDraft::default() };
+    derive(&app, &viewer, &headers, parent, Derivation::Edit, raw, body.quote_id).await
+}
+
+/// Go on with a video: the answer's `seconds` are those of both together. It inherits every cameo, whose owners
+/// must permit you too.
+#[utoipa::path(
+    post, path = "/v1/videos/extensions", tag = "videos",
+    request_body(content((ExtendVideo = "multipart/form-data"), (ExtendVideo = "application/json"))),
+    responses((status = 200, body = Video), (status = 400), (status = 403), (status = 404)),
+    security(("bearer" = []))
+)]
+async fn extend(
+    State(app): State<App>,
+    viewer: Viewer,
+    headers: HeaderMap,
+    request: extract::Request,
+) -> ApiResult<Response> {
+    let body = FromVideoBody::extend(request, &app).await?;
+    let parent = Parent::named(&app, body.parent, &viewer).await?;
+    let derivation = Derivation::Extension { of_seconds: parent.job.total_seconds() };
+    let raw = RawDraft { prompt: body.prompt, seconds: body.seconds, ..RawDraft::default() };
+    derive(&app, &viewer, &headers, parent, derivation, raw, body.quote_id).await
+}
+
+/// A video that this viewer may make another one from.
+struct Parent {
+    job: Job,
+    asset: Asset,
+    post: Option<Post>,
+}
+
+impl Parent {
+    async fn named(app: &App, name: Named, viewer: &Viewer) -> ApiResult<Self> {
+        let video_id = match name {
+            Named::Id(video_id) => video_id,
+            Named::File { sha256 } => {
+                let mut conn = app.db.read().acquire().await?;
+                let unknown = "`video` is no file of this server: give one as it was downloaded, or its id";
+                let found = assets::of_file(&mut conn, &sha256).await?;
+                found.ok_or_else(|| ApiError::bad_request("video", unknown))?
+            }
+        };
+        Self::of(app, &video_id, viewer).await
+    }
+
+    async fn of(app: &App, video_id: &VideoId, viewer: &Viewer) -> ApiResult<Self> {
+        let mut conn = app.db.read().acquire().await?;
+        let asset = assets::viewable(&mut conn, video_id, viewer).await?;
+        let job = queue::load(&mut conn, video_id).await?.ok_or(ApiError::NotFound("video"))?;
+        let post = posts::of_video(&mut conn, video_id).await?;
+        Ok(Self { job, asset, post })
+    }
+}
+
+/// Asks for a video that is made from another, and of its size. The lake learns of it where the other is a post.
+async fn derive(
+    app: &App,
+    viewer: &Viewer,
+    headers: &HeaderMap,
+    parent: Parent,
+    derivation: Derivation,
+    raw: RawDraft,
+    quote_id: Option<QuoteId>,
+) -> ApiResult<Response> {
+    let Parent { job, asset, post } = parent;
     let raw = RawDraft {
-        prompt: Some(body.prompt),
-        seconds: Some(parent.seconds.to_string()),
-        size: Some(parent.size.to_string()),
-        seed: Some(parent.seed),
-        remixed_from: Some(parent_id.clone()),
-        ..RawDraft::default()
+        size: Some(job.size.to_string()),
+        // The noise that the beginning came from would only begin it again.
+        seed: (!matches!(derivation, Derivation::Extension { .. })).then_some(job.seed),
+        origin: Some(Origin { parent: job.video_id.clone(), derivation }),
+        ..raw
     };
     let new_id = admission::new_video_id();
     let event = post.map(|post| {
         // Its id comes from the new video's, so that telling it twice stores it once.
         let event_id = EventId::derived(new_id.as_str(), 0, EventKind::Remix.as_str());
         let mut event =
-            server_event(event_id, EventKind::Remix, app.clock.now_ms(), &viewer.user_id, &parent_id);
+            server_event(event_id, EventKind::Remix, app.clock.now_ms(), &viewer.user_id, &job.video_id);
         event.creator_id = Some(CreatorId::new(post.creator_id));
         event.duration_ms = Some(asset.duration_ms);
         event
     });
     let request = Request {
-        user_id: viewer.user_id,
+        user_id: viewer.user_id.clone(),
         raw,
-        quote_id: body.quote_id,
-        idempotency_key: idempotency_key(&headers)?,
+        quote_id,
+        idempotency_key: idempotency_key(headers)?,
         video_id: Some(new_id),
         event,
     };
-    let job = admission::admit(&app, request).await?;
+    let job = admission::admit(app, request).await?;
     let mut conn = app.db.read().acquire().await?;
     Ok(pollable(Video::of(&mut conn, &app.engine, job).await?))
 }
 
 fn unsupported(what: &str, instead: &str) -> ApiError {
     ApiError::BadRequest { param: None, detail: format!("{what} is not supported by this model; {instead}") }
-}
-
-/// Not supported: use remix.
-#[utoipa::path(post, path = "/v1/videos/edits", tag = "videos", responses((status = 400)), security(("bearer" = [])))]
-async fn edit(_: Viewer) -> ApiError {
-    unsupported("editing a video", "POST /v1/videos/{id}/remix makes it again with other words")
-}
-
-/// Not supported: ask for 8 or 12 seconds.
-#[utoipa::path(post, path = "/v1/videos/extensions", tag = "videos", responses((status = 400)), security(("bearer" = [])))]
-async fn extend(_: Viewer) -> ApiError {
-    unsupported("extending a video", "ask for `seconds` 8 or 12 when creating it")
 }
 
 /// Not supported: likenesses are enrolled with consent as cameos.

@@ -239,9 +239,18 @@ async fn a_refused_prompt_is_never_queued_and_what_is_not_supported_says_what_is
     let ada = test.user("ada").await;
     let refused = test.post("/v1/videos", &ada, json!({ "prompt": "a beheading" })).await;
     assert_eq!(refused.status.as_u16(), 400);
-    for path in ["/v1/videos/edits", "/v1/videos/extensions", "/v1/videos/characters"] {
-        let error = test.post(path, &ada, json!({})).await.expect(400);
-        assert!(error["error"]["message"].as_str().unwrap().contains("not supported"), "{error}");
+    let error = test.post("/v1/videos/characters", &ada, json!({})).await.expect(400);
+    assert!(error["error"]["message"].as_str().unwrap().contains("not supported"), "{error}");
+    for path in ["/v1/videos/edits", "/v1/videos/extensions"] {
+        let video = json!({ "id": "video_unknown" });
+        for (param, body) in [
+            ("video", json!({ "prompt": PROMPT })),
+            ("size", json!({ "prompt": PROMPT, "video": video, "size": "128x128" })),
+        ] {
+            let error = test.post(path, &ada, body).await.expect(400);
+            assert_eq!(error["error"]["param"], param, "{error}");
+        }
+        test.post(path, &ada, json!({ "prompt": PROMPT, "video": video })).await.expect(404);
     }
     test.get("/v1/videos/characters/c1", &ada).await.expect(404);
     assert_eq!(test.get("/v1/videos", &ada).await.expect(200)["data"], json!([]));
@@ -263,6 +272,45 @@ async fn a_remix_keeps_length_and_size_and_names_its_parent() {
     let content = format!("/v1/videos/{}/content", remix["id"].as_str().unwrap());
     let clip = test.get(&content, &bob).await.bytes;
     assert_eq!(test.app.signer.verify(&clip).unwrap().unwrap().ingredients, 1);
+}
+
+#[tokio::test]
+async fn an_edit_is_as_long_as_its_parent_and_an_extension_longer() {
+    let test = TestApp::new().await;
+    let (ada, bob) = (test.user("ada").await, test.user("bob").await);
+    let parent =
+        test.post("/v1/videos", &ada, json!({ "prompt": PROMPT, "size": "128x128" })).await.expect(200);
+    test.render().await;
+    let of = |prompt: &str, video: &serde_json::Value| json!({ "prompt": prompt, "video": { "id": video } });
+    let other = "a blue ball bounces twice";
+    // A draft is its owner's alone, whatever it would be used for.
+    test.post("/v1/videos/edits", &bob, of(other, &parent["id"])).await.expect(404);
+    let edit = test.post("/v1/videos/edits", &ada, of(other, &parent["id"])).await.expect(200);
+    let mut longer = of(PROMPT, &parent["id"]);
+    longer["seconds"] = json!("8");
+    let longer = test.post("/v1/videos/extensions", &ada, longer).await.expect(200);
+    assert_eq!((&edit["seconds"], &longer["seconds"]), (&json!("4"), &json!("12")));
+    test.render().await;
+    for (video, seconds) in [(&edit, 4000), (&longer, 12_000)] {
+        let id = video["id"].as_str().unwrap();
+        let done = test.get(&format!("/v1/videos/{id}"), &ada).await.expect(200);
+        assert_eq!((&done["status"], &done["error"]), (&json!("completed"), &json!(null)));
+        assert_eq!((&done["remixed_from_video_id"], &done["size"]), (&parent["id"], &json!("128x128")));
+        let clip = test.get(&format!("/v1/videos/{id}/content"), &ada).await.bytes;
+        let info = kinora_training::media::probe(&clip).unwrap();
+        assert_eq!(info.duration_ms, seconds, "{info:?}");
+        assert_eq!(test.app.signer.verify(&clip).unwrap().unwrap().ingredients, 1);
+    }
+    let again = test.post("/v1/videos/edits", &ada, of(other, &longer["id"])).await.expect(200);
+    assert_eq!(again["seconds"], "12");
+    let sixteen = test.post("/v1/videos/extensions", &ada, of(PROMPT, &longer["id"])).await.expect(200);
+    test.render().await;
+    for video in [&again, &sixteen] {
+        let done = test.get(&format!("/v1/videos/{}", video["id"].as_str().unwrap()), &ada).await.expect(200);
+        assert_eq!((&done["status"], &done["error"]), (&json!("completed"), &json!(null)));
+    }
+    let refused = test.post("/v1/videos/edits", &ada, of(other, &sixteen["id"])).await.expect(400);
+    assert_eq!(refused["error"]["param"], "video", "{refused}");
 }
 
 #[tokio::test]
@@ -293,7 +341,8 @@ async fn a_remix_whose_parent_is_gone_by_its_turn_is_not_made() {
     test.render().await;
     let path = format!("/v1/videos/{}", remix["id"].as_str().unwrap());
     let video = test.get(&path, &bob).await.expect(200);
-    let error = json!({ "code": "parent_removed", "message": "the video that this one remixes was removed" });
+    let error =
+        json!({ "code": "parent_removed", "message": "the video that this one is made from was removed" });
     assert_eq!((&video["status"], &video["error"]), (&json!("failed"), &error));
     assert_eq!(test.get("/v1/credits", &bob).await.expect(200)["free_left"], 30);
 }

@@ -28,7 +28,9 @@ pub(super) struct Video {
     /// Always null: videos are kept until they are deleted.
     pub(super) expires_at: Option<i64>,
     pub(super) prompt: Option<String>,
+    /// The video that this one is a remix, an edit or an extension of.
     pub(super) remixed_from_video_id: Option<String>,
+    /// Of the whole video, an extension's beginning included.
     pub(super) seconds: String,
     pub(super) size: String,
     pub(super) seed: u64,
@@ -71,8 +73,10 @@ impl Video {
             unknown.iter().map(|word| format!("the model does not know the word `{word}`")).collect();
         let withheld = if job.state == JobState::Done { withheld(conn, &job).await? } else { None };
         let status = if withheld.is_some() { "failed" } else { status_of(job.state) };
+        let seconds = job.total_seconds().to_string();
         let error = withheld.or_else(|| job.error.map(|(code, message)| VideoError { code, message }));
         Ok(Self {
+            seconds,
             id: job.video_id.into_string(),
             object: "video".to_owned(),
             model: MODEL.to_owned(),
@@ -82,8 +86,7 @@ impl Video {
             completed_at: job.completed_ms.map(|ms| ms.div_euclid(1000)),
             expires_at: None,
             prompt: Some(job.prompt),
-            remixed_from_video_id: job.remixed_from.map(kinora_schema::VideoId::into_string),
-            seconds: job.seconds.to_string(),
+            remixed_from_video_id: job.origin.map(|origin| origin.parent.into_string()),
             size: job.size.to_string(),
             seed: job.seed,
             error,
