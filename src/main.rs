@@ -65,9 +65,15 @@ enum Command {
     /// Train a model.
     #[command(subcommand)]
     Train(commands::train::Model),
+    /// Make a model quicker.
+    #[command(subcommand)]
+    Distill(commands::distill::Model),
     /// Evaluate a model.
     #[command(subcommand)]
     Eval(commands::eval::Model),
+    /// Time a model on this machine.
+    #[command(subcommand)]
+    Bench(commands::bench::Model),
     /// Generate a clip with sound from a prompt.
     Generate(commands::generate::Args),
     /// Manage access tokens.
@@ -178,7 +184,9 @@ fn run(command: Command, context: Context) -> anyhow::Result<()> {
             Command::Dataset(kind) => commands::dataset::run(kind, &context).await,
             Command::Sql(args) => commands::sql::run(args, &context).await,
             Command::Corpus(action) => commands::corpus::run(action, &context),
+            Command::Distill(model) => commands::distill::run(model, &context),
             Command::Train(model) => commands::train::run(model, &context),
+            Command::Bench(model) => commands::bench::run(model, &context),
             Command::Eval(model) => commands::eval::run(model, &context),
             Command::Generate(args) => commands::generate::run(&args, &context),
             Command::Token(action) => commands::token::run(action, &context).await,

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use kinora_harness::device::DeviceChoice;
 use kinora_ranking::EvalReport;
-use kinora_training::evaluate::{EvaluateError, EvaluateOptions, EvaluateReport, Figures};
+use kinora_training::evaluate::{
+    Beside, CaptionFigures, EvaluateError, EvaluateOptions, EvaluateReport, FamilyReport, Figures, Interval,
+    LikenessFigures, MotionReport, PhyWorldReport, evaluate,
+};
 use kinora_training::generate::Generator;
+use kinora_training::judge::Judges;
 
 use crate::{Context, interrupt};
 
@@ -29,18 +33,28 @@ pub(crate) struct Ranker {
     split: String,
 }
 
-/// Judge a video+audio model on captions of bouncing balls that its training has not seen.
+/// Judge a video+audio model: whether its clips keep to their captions, to their references and to the laws of
+/// motion, on scenes that its training has not seen, and by `PhyWorld`'s protocol.
 ///
-/// Every figure is measured from pixels and samples, by the same code, on the corpus itself, on the
-/// corpus through the autoencoders and on the model's clips: the first two bound the third.
+/// Every figure is measured from pixels and samples, by the same code, on the world itself, on the world
+/// through the model's latents and on the model's clips: the first two bound the third.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Video {
     /// A model made by `kinora train video` [default: the shipped nano weights].
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Clips of each kind.
-    #[arg(long, default_value_t = 64)]
+    /// Scenes of each of the eight families.
+    #[arg(long, default_value_t = 32)]
     clips: u64,
+    /// People, and balls, whom only a portrait or a recording names; 0 leaves them out.
+    #[arg(long, default_value_t = 100)]
+    cameos: usize,
+    /// Captions of each family that ask for what the world hardly or never shows.
+    #[arg(long, default_value_t = 32)]
+    unusual_clips: u64,
+    /// Episodes of each task and domain of `PhyWorld`; 0 leaves it out.
+    #[arg(long, default_value_t = 100)]
+    phyworld_episodes: usize,
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Steps of the sampler [default: the model's].
@@ -49,9 +63,9 @@ pub(crate) struct Video {
     /// How strongly the prompt is followed [default: the model's].
     #[arg(long)]
     guidance: Option<f32>,
-    /// Write a contact sheet of each kind of clip into this directory.
-    #[arg(long, value_name = "DIR")]
-    sheets: Option<PathBuf>,
+    /// Write a page with figures, plots and clips, which needs nothing beside it.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -76,21 +90,25 @@ fn video(args: Video, context: &Context) -> anyhow::Result<()> {
         Some(directory) => Generator::load(directory, args.device)?,
         None => Generator::shipped(args.device)?,
     };
+    let judges = Judges::shipped()?;
     let defaults = EvaluateOptions::default();
     let options = EvaluateOptions {
         clips: args.clips,
+        unusual_clips: args.unusual_clips,
+        cameos: args.cameos,
+        phyworld_episodes: args.phyworld_episodes,
         seed: args.seed,
-        steps: args.steps.unwrap_or(defaults.steps),
-        guidance: args.guidance.unwrap_or(defaults.guidance),
-        sheets_dir: args.sheets,
+        steps: args.steps,
+        guidance: args.guidance,
+        report: args.report,
+        model_name: args.model.map_or(defaults.model_name, |directory| directory.display().to_string()),
         progress: context.output.progress(),
         interrupt: interrupt::flag(),
     };
-    let report =
-        match tokio::task::block_in_place(|| kinora_training::evaluate::evaluate(&generator, &options)) {
-            Err(EvaluateError::Interrupted) => return Err(interrupt::Interrupted::Abandoned.into()),
-            report => report?,
-        };
+    let report = match tokio::task::block_in_place(|| evaluate(&generator, &judges, &options)) {
+        Err(EvaluateError::Interrupted) => return Err(interrupt::Interrupted::Abandoned.into()),
+        report => report?,
+    };
     context.output.result(&report, || video_table(&report))?;
     Ok(())
 }
@@ -118,39 +136,147 @@ fn ranker_table(report: &EvalReport) -> String {
 }
 
 fn video_table(report: &EvaluateReport) -> String {
-    type Figure = (&'static str, fn(&Figures) -> Option<f32>, fn(f32) -> String);
-    let percent: fn(f32) -> String = |share| format!("{:.1}%", 100.0 * share);
-    let plain: fn(f32) -> String = |value| format!("{value:.2}");
-    let rows: [Figure; 9] = [
-        ("ball of the colour asked for", |figures| figures.colour, percent),
-        ("as many bounces as asked for", |figures| figures.bounce_count, percent),
-        ("frames without a ball", |figures| figures.vanished, percent),
-        ("jumps in free flight", |figures| figures.teleports, percent),
-        ("trembling, cm of an 8 m view", |figures| figures.trembling_cm, plain),
-        ("error of gravity", |figures| figures.gravity_error, percent),
-        ("speed kept in a bounce", |figures| figures.restitution, plain),
-        ("sound from its bounce, ms", |figures| figures.onset_offset_ms, plain),
-        ("sounds within a frame, F1", |figures| figures.onset_f1, plain),
-    ];
     let mut text = format!(
-        "{} captions, seed {}, {} steps, guidance {}, {:.2} million parameters\n{:<30}{:>10}{:>16}{:>11}",
+        "{} scenes of each family, seed {}, {} steps, guidance {}, {:.2} million parameters\n",
         report.clips,
         report.seed,
         report.steps,
         report.guidance,
         report.parameters as f64 / 1e6,
-        "",
-        "corpus",
-        "reconstruction",
-        "generated"
     );
-    for (name, read, write) in rows {
-        let cell = |figures: &Figures| read(figures).map_or_else(|| "-".to_owned(), write);
+    text += &heading("Captions", None);
+    text += &caption_rows(&report.captions);
+    if let Some(likeness) = &report.likeness {
+        text += &heading("Likeness", None);
+        text += &likeness_rows(likeness);
+    }
+    text += &heading("Variety", None);
+    text += &row("Frechet distance", &report.distance, 1.0, "");
+    for family in &report.families {
+        text += &family_rows(family);
+    }
+    if let Some(phyworld) = &report.phyworld {
+        text += &phyworld_rows(phyworld);
+    }
+    text
+}
+
+/// The columns that every part has.
+fn heading(title: &str, last: Option<&str>) -> String {
+    let text = format!("\n{title:<33}{:>9}{:>16}{:>27}", "world", "reconstruction", "generated");
+    last.map_or_else(|| format!("{text}\n"), |last| format!("{text}{last:>12}\n"))
+}
+
+/// A figure of the three kinds of clip; the interval is the third's.
+fn row(name: &str, values: &Beside<Option<Interval>>, scale: f64, unit: &str) -> String {
+    format!("{}\n", cells(name, values, scale, unit))
+}
+
+fn cells(name: &str, values: &Beside<Option<Interval>>, scale: f64, unit: &str) -> String {
+    let number = |value: f64| format!("{:.*}{unit}", digits(unit), scale * value);
+    let cell =
+        |interval: Option<Interval>| interval.map_or_else(|| "-".to_owned(), |figure| number(figure.value));
+    let generated = values.generated.map_or_else(
+        || "-".to_owned(),
+        |figure| {
+            let digits = digits(unit);
+            let (low, high) = (scale * figure.low, scale * figure.high);
+            format!("{} ({low:.digits$} to {high:.digits$})", number(figure.value))
+        },
+    );
+    format!("{name:<33}{:>9}{:>16}{generated:>27}", cell(values.ground_truth), cell(values.reconstruction))
+}
+
+fn digits(unit: &str) -> usize {
+    if unit.is_empty() { 3 } else { 1 }
+}
+
+fn caption_rows(captions: &Beside<CaptionFigures>) -> String {
+    type Figure = (&'static str, fn(&CaptionFigures) -> Option<Interval>);
+    let rows: [Figure; 4] = [
+        ("first actor's colour", |figures| figures.colour),
+        ("event", |figures| figures.event),
+        ("count, by places", |figures| figures.count_seen),
+        ("count, by sound", |figures| figures.count_heard),
+    ];
+    let asked = rows.into_iter().filter(|(_, read)| read(&captions.ground_truth).is_some());
+    asked.map(|(name, read)| row(name, &captions.read(read), 100.0, "%")).collect()
+}
+
+fn likeness_rows(likeness: &Beside<LikenessFigures>) -> String {
+    type Figure = (&'static str, fn(&LikenessFigures) -> Option<Interval>);
+    let rows: [Figure; 6] = [
+        ("person, first of a hundred", |figures| figures.people.top1),
+        ("person, right before wrong", |figures| figures.people.swap),
+        ("ball, first of a hundred", |figures| figures.balls.top1),
+        ("ball, right before wrong", |figures| figures.balls.swap),
+        ("voice, first of a hundred", |figures| figures.voices.top1),
+        ("voice, right before wrong", |figures| figures.voices.swap),
+    ];
+    rows.into_iter().map(|(name, read)| row(name, &likeness.read(read), 100.0, "%")).collect()
+}
+
+fn family_rows(family: &FamilyReport) -> String {
+    let title = format!("{:?}", family.family);
+    match &family.motion {
+        Some(motion) => {
+            let title = format!("{title}, {} left out", motion.left_out);
+            let last = motion.out_of_distribution.as_ref().map(|_| "unusual");
+            heading(&title, last) + &caption_rows(&family.captions) + &motion_rows(motion)
+        }
+        None => heading(&title, None) + &caption_rows(&family.captions),
+    }
+}
+
+fn motion_rows(motion: &MotionReport) -> String {
+    type Figure = (&'static str, fn(&Figures) -> Option<Interval>, f64, &'static str);
+    let rows: [Figure; 14] = [
+        ("frames with a teleport", |figures| figures.teleport_frames, 100.0, "%"),
+        ("clips with a teleport", |figures| figures.teleport_clips, 100.0, "%"),
+        ("frames without a ball", |figures| figures.vanished_frames, 100.0, "%"),
+        ("frames with a ball twice", |figures| figures.duplicated_frames, 100.0, "%"),
+        ("error of gravity", |figures| figures.gravity_error, 100.0, "%"),
+        ("R^2 of the flights", |figures| figures.gravity_r_squared, 1.0, ""),
+        ("restitution against the scene", |figures| figures.restitution_error, 1.0, ""),
+        ("restitution within a clip", |figures| figures.restitution_spread, 1.0, ""),
+        ("restitution against the heights", |figures| figures.restitution_against_height, 1.0, ""),
+        ("energy from nowhere, a frame", |figures| figures.energy_violation, 100.0, "%"),
+        ("momentum lost in a collision", |figures| figures.momentum_error, 100.0, "%"),
+        ("sound from its contact", |figures| figures.onset_offset_ms, 1.0, " ms"),
+        ("sounds within a frame, F1", |figures| figures.onset_f1, 1.0, ""),
+        ("loudness follows impulse", |figures| figures.loudness_correlation, 1.0, ""),
+    ];
+    let measured = rows.into_iter().filter(|(_, read, ..)| {
+        read(&motion.figures.ground_truth).is_some() || read(&motion.figures.generated).is_some()
+    });
+    let lines = measured.map(|(name, read, scale, unit)| {
+        let line = cells(name, &motion.figures.read(read), scale, unit);
+        let unusual = motion.out_of_distribution.as_ref().map(|figures| {
+            read(figures).map_or_else(
+                || "-".to_owned(),
+                |figure| format!("{:.*}{unit}", digits(unit), scale * figure.value),
+            )
+        });
+        unusual.map_or_else(|| format!("{line}\n"), |unusual| format!("{line}{unusual:>12}\n"))
+    });
+    lines.collect()
+}
+
+fn phyworld_rows(phyworld: &PhyWorldReport) -> String {
+    let mut text = heading("PhyWorld, velocity error", None);
+    for row in &phyworld.model.rows {
+        let bound = |report: &kinora_training::phyworld::Report| {
+            report
+                .row(row.task, row.domain)
+                .map_or_else(|| "-".to_owned(), |row| format!("{:.4}", row.error.mean))
+        };
+        let error = row.error;
         text += &format!(
-            "\n{name:<30}{:>10}{:>16}{:>11}",
-            cell(&report.ground_truth),
-            cell(&report.reconstruction),
-            cell(&report.generated)
+            "{:<33}{:>9}{:>16}{:>27}\n",
+            format!("{} {}", row.task, row.domain),
+            bound(&phyworld.ground_truth),
+            bound(&phyworld.reconstruction),
+            format!("{:.4} ({:.4} to {:.4})", error.mean, error.low, error.high)
         );
     }
     text

@@ -1,10 +1,12 @@
 //! One file a verb: its arguments, and what it does with them.
 
+pub(crate) mod bench;
 pub(crate) mod compact;
 pub(crate) mod config;
 pub(crate) mod corpus;
 pub(crate) mod dataset;
 pub(crate) mod demo;
+pub(crate) mod distill;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod generate;
@@ -16,4 +18,5 @@ pub(crate) mod simulate;
 pub(crate) mod sql;
 pub(crate) mod token;
 pub(crate) mod train;
+mod train_clips;
 mod train_video;

@@ -14,6 +14,8 @@ pub(crate) enum Model {
     Ranker(Ranker),
     /// Train the video+audio model on the physics world.
     Video(super::train_video::Video),
+    /// Train a pixel model on clips of your own.
+    Clips(super::train_clips::Clips),
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,6 +51,7 @@ pub(crate) fn run(model: Model, context: &Context) -> anyhow::Result<()> {
     match model {
         Model::Ranker(args) => ranker(args, context),
         Model::Video(args) => super::train_video::run(args, context),
+        Model::Clips(args) => super::train_clips::run(args, context),
     }
 }
 

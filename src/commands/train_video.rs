@@ -4,17 +4,18 @@ use std::path::PathBuf;
 
 use kinora_harness::device::DeviceChoice;
 use kinora_training::size::ModelSize;
-use kinora_training::train::{TrainOptions, TrainPlan, train};
+use kinora_training::train::{Choice, TrainOptions, TrainPlan, train};
 
 use crate::{Context, interrupt};
 
 /// Train the video+audio model on the physics world, which is drawn as it goes.
 ///
-/// The stages are the picture autoencoder, the sound autoencoder, the latents of the corpus and the
-/// transformer. Interrupted, the same command goes on where it was and ends in the same weights.
+/// The stages are the look encoder, the voice encoder, what hears speech, the sound autoencoder, the latents of
+/// the corpus, what reads a frame, and the transformer. Interrupted, the same command goes on where it was and
+/// ends in the same weights.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Video {
-    /// nano, small, base or large. `nano` trains on a CPU in about half an hour.
+    /// nano, small, base or large. `nano` trains on two CPU cores in about two hours.
     #[arg(long, default_value = "nano")]
     size: ModelSize,
     /// Where the model goes [default: `models/video` in the data directory, which `serve` loads].
@@ -37,6 +38,9 @@ pub(crate) struct Video {
     /// Every stage for a few steps only: does the machinery work? The weights are of no use.
     #[arg(long, conflicts_with_all = ["clips", "steps", "batch"])]
     smoke: bool,
+    /// Leave out independent-noise, cross-attention, motion or muon, to measure what it is worth.
+    #[arg(long, value_name = "CHOICE")]
+    without: Vec<Choice>,
     /// auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -51,6 +55,7 @@ pub(crate) fn run(args: Video, context: &Context) -> anyhow::Result<()> {
             flow_steps: args.steps.unwrap_or(plan.flow_steps),
             batch: args.batch.unwrap_or(plan.batch),
             checkpoint_every: args.checkpoint_every.unwrap_or(plan.checkpoint_every),
+            without: args.without,
             ..plan
         },
         seed: args.seed,

@@ -17,3 +17,4 @@ mod openai_client;
 mod program;
 mod resume;
 mod structure;
+mod video;
