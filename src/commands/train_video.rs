@@ -15,7 +15,7 @@ use crate::{Context, interrupt};
 /// ends in the same weights.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Video {
-    /// nano, small, base or large. `nano` trains on two CPU cores in about two hours.
+    /// nano, small, base or large. `nano` takes two CPU cores some hours.
     #[arg(long, default_value = "nano")]
     size: ModelSize,
     /// Where the model goes [default: `models/video` in the data directory, which `serve` loads].
