@@ -82,9 +82,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         bar.set(done as u64, format_args!("of {total} steps"));
         if interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let of_pixels = args.model.as_ref().map(|dir| space_of(dir)).transpose()? == Some(Space::Grid);
-    let drawn = if of_pixels { draw_pixels } else { draw_world };
-    let clip = drawn(args, context, &mut on_step)?;
+    let clip = match &args.model {
+        Some(dir) if space_of(dir)? == Space::Grid => draw_pixels(dir, args, context, &mut on_step)?,
+        _ => draw_world(args, context, &mut on_step)?,
+    };
     bar.finish("encoding");
     let size = (clip.width as u32, clip.height as u32);
     let options = EncodeOptions { size, ..EncodeOptions::default() };
@@ -150,8 +151,7 @@ fn draw_world(args: &Args, context: &Context, on_step: OnStep<'_>) -> anyhow::Re
 }
 
 /// A clip of a model whose latents describe pixels.
-fn draw_pixels(args: &Args, context: &Context, on_step: OnStep<'_>) -> anyhow::Result<Clip> {
-    let dir = args.model.as_deref().unwrap_or(Path::new("."));
+fn draw_pixels(dir: &Path, args: &Args, context: &Context, on_step: OnStep<'_>) -> anyhow::Result<Clip> {
     let generator = GridGenerator::load(dir, args.device)?;
     name_unknown(&generator.unknown_words(&args.prompt), context);
     let defaults = generator.request(&args.prompt, args.seed);

@@ -12,8 +12,7 @@ pub const PROMPT_MAX_BYTES: usize = 1000;
 /// Cameos that one clip can show.
 pub const CAMEOS_MAX: usize = 1;
 
-/// Picture sizes that can be asked for: squares, and those of OpenAI's API. The model draws
-/// squares; other shapes are filled by extending the border.
+/// Picture sizes that can be asked for: squares, and those of OpenAI's API.
 const SIZES: [FrameSize; 7] = [
     FrameSize { width: 128, height: 128 },
     FrameSize { width: 256, height: 256 },
@@ -118,9 +117,13 @@ pub struct Draft {
 impl Draft {
     /// Seconds of the whole clip, with those that an extension goes on from.
     pub fn total_seconds(&self) -> u32 {
-        let before = self.origin.as_ref().map_or(0, |origin| origin.derivation.seconds_before());
-        before + self.seconds
+        seconds_before(self.origin.as_ref()) + self.seconds
     }
+}
+
+/// Seconds of a clip of this origin that were there before it.
+pub fn seconds_before(origin: Option<&Origin>) -> u32 {
+    origin.map_or(0, |origin| origin.derivation.seconds_before())
 }
 
 impl RawDraft {
@@ -148,7 +151,7 @@ impl RawDraft {
         check_cameos(&cameos)?;
         let seed = self.seed.unwrap_or_else(|| seed_of(&video_id));
         let seconds = parse_seconds(self.seconds.as_deref())?;
-        let before = self.origin.as_ref().map_or(0, |origin| origin.derivation.seconds_before());
+        let before = seconds_before(self.origin.as_ref());
         if before > 0 && before + seconds > EXTENDED_MAX_S {
             let detail = format!(
                 "{before} and {seconds} seconds are more than the {EXTENDED_MAX_S} that a clip may have"

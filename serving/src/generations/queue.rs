@@ -6,7 +6,7 @@
 
 use kinora_schema::{UserId, VideoId};
 
-use super::draft::{Derivation, Draft, FrameSize, MODEL, Origin};
+use super::draft::{Derivation, Draft, FrameSize, MODEL, Origin, seconds_before};
 use super::journey::{Consented, Signed};
 use crate::cameos::{self, Pinned};
 use crate::credits;
@@ -84,7 +84,7 @@ impl Job {
 
     /// Seconds of the whole clip, with those that an extension goes on from.
     pub fn total_seconds(&self) -> u32 {
-        self.draft().total_seconds()
+        seconds_before(self.origin.as_ref()) + self.seconds
     }
 }
 
