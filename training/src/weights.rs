@@ -10,6 +10,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use kinora_harness::publish::{FileError, write_file};
 use kinora_harness::weights::{self, Precision, load_weights_from_bytes, save_weights};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -36,9 +37,9 @@ pub enum WeightsError {
     Tensors(#[from] weights::WeightsError),
     #[error("`{}` is no configuration of a video model: {source}", path.display())]
     Config { path: PathBuf, source: serde_json::Error },
-    #[error("`{}` is of format {found}, which this version does not read", path.display())]
-    Format { path: PathBuf, found: u32 },
-    #[error("`{}` is of a {found} model, not of a {wanted} model: it is loaded another way", path.display())]
+    #[error("`{}` is of format {found}, where this version reads format {wanted}: train the model again", path.display())]
+    Format { path: PathBuf, found: u32, wanted: u32 },
+    #[error("`{}` is of a {found} model, where one of a {wanted} model is needed", path.display())]
     Space { path: PathBuf, found: &'static str, wanted: &'static str },
     #[error("`{}` contradicts itself: {what}", path.display())]
     Contradiction { path: PathBuf, what: &'static str },
@@ -65,13 +66,8 @@ impl ModelCard {
     pub(crate) const FORMAT: u32 = 2;
 
     fn parse(json: &[u8], path: &Path) -> Result<Self, WeightsError> {
-        expect_space(json, path, Space::World)?;
+        let card: Self = parse_card(json, path, Space::World, Self::FORMAT)?;
         let path = path.to_owned();
-        let card: Self = serde_json::from_slice(json)
-            .map_err(|source| WeightsError::Config { path: path.clone(), source })?;
-        if card.format != Self::FORMAT {
-            return Err(WeightsError::Format { path, found: card.format });
-        }
         if !card.model.is_buildable() {
             return Err(WeightsError::Contradiction { path, what: "the model's widths cannot be built" });
         }
@@ -149,25 +145,41 @@ pub fn space_of(directory: &Path) -> Result<Space, WeightsError> {
         return Err(WeightsError::Missing { directory: directory.to_owned(), file: CONFIG_FILE });
     }
     let json = fs::read(&path).map_err(FileError::at("read", &path))?;
-    Ok(named_space(&json).unwrap_or(Space::World))
+    Ok(serde_json::from_slice::<Header>(&json).map_or(Space::World, |header| header.space()))
 }
 
-fn named_space(json: &[u8]) -> Option<Space> {
-    #[derive(Deserialize)]
-    struct Named {
-        space: Option<String>,
-    }
-    let Named { space } = serde_json::from_slice(json).ok()?;
-    Some(if space.as_deref() == Some(GRID_SPACE) { Space::Grid } else { Space::World })
+/// What every configuration begins with, whatever else it says.
+#[derive(Deserialize)]
+struct Header {
+    format: u32,
+    #[serde(default)]
+    space: String,
 }
 
-/// Refuses the configuration of a model of another space. What else is wrong with it is found later.
-pub(crate) fn expect_space(json: &[u8], path: &Path, wanted: Space) -> Result<(), WeightsError> {
-    let Some(found) = named_space(json) else { return Ok(()) };
-    if found == wanted {
-        return Ok(());
+impl Header {
+    fn space(&self) -> Space {
+        if self.space == GRID_SPACE { Space::Grid } else { Space::World }
     }
-    Err(WeightsError::Space { path: path.to_owned(), found: found.name(), wanted: wanted.name() })
+}
+
+/// Reads a configuration of a model of `wanted` space in `format`, and says which of the two another one misses
+/// before it looks at what it does not know.
+pub(crate) fn parse_card<C: DeserializeOwned>(
+    json: &[u8],
+    path: &Path,
+    wanted: Space,
+    format: u32,
+) -> Result<C, WeightsError> {
+    let other = |source| WeightsError::Config { path: path.to_owned(), source };
+    let header: Header = serde_json::from_slice(json).map_err(other)?;
+    if header.space() != wanted {
+        let (found, wanted) = (header.space().name(), wanted.name());
+        return Err(WeightsError::Space { path: path.to_owned(), found, wanted });
+    }
+    if header.format != format {
+        return Err(WeightsError::Format { path: path.to_owned(), found: header.format, wanted: format });
+    }
+    serde_json::from_slice(json).map_err(other)
 }
 
 /// Reads a model that is built into the program.

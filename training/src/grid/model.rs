@@ -17,7 +17,7 @@ use super::sound_autoencoder::SoundAutoencoder;
 use super::train::GridPlan;
 use super::transformer::{GridTransformer, Grids};
 use super::video_autoencoder::VideoAutoencoder;
-use crate::weights::{CONFIG_FILE, GRID_SPACE, Space, WeightsError, expect_space, read_files, save_files};
+use crate::weights::{CONFIG_FILE, GRID_SPACE, Space, WeightsError, parse_card, read_files, save_files};
 use crate::words::Vocabulary;
 
 /// Everything that is trained.
@@ -144,13 +144,8 @@ impl GridCard {
     pub(crate) const SPACE: &'static str = GRID_SPACE;
 
     fn parse(json: &[u8], path: &Path) -> Result<Self, WeightsError> {
-        expect_space(json, path, Space::Grid)?;
+        let card: Self = parse_card(json, path, Space::Grid, Self::FORMAT)?;
         let path = path.to_owned();
-        let card: Self = serde_json::from_slice(json)
-            .map_err(|source| WeightsError::Config { path: path.clone(), source })?;
-        if card.format != Self::FORMAT {
-            return Err(WeightsError::Format { path, found: card.format });
-        }
         if !card.model.is_buildable() {
             return Err(WeightsError::Contradiction { path, what: "the model's sizes cannot be built" });
         }
