@@ -500,21 +500,41 @@ fn check(request: &GenerationRequest) -> Result<(), GenerateError> {
     }
 }
 
-/// The prompt with its first ball called the cameo, which is how the corpus speaks of a reference.
+/// The prompt with its first actor called the cameo, which is how the corpus speaks of a reference.
 fn naming_the_cameo(prompt: &str) -> String {
     let words: Vec<&str> = prompt.split_whitespace().collect();
     let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
-    if words.iter().any(|word| bare(word) == "cameo") {
+    let named: Vec<String> = words.iter().map(|word| bare(word)).collect();
+    if named.iter().any(|word| word == "cameo") {
         return prompt.to_owned();
     }
-    let Some(ball) = words.iter().position(|word| matches!(bare(word).as_str(), "ball" | "person")) else {
+    let Some(actor) = named.iter().position(|word| matches!(word.as_str(), "ball" | "person")) else {
         return format!("the cameo ball {prompt}");
     };
-    // From the article on, what described the ball is replaced by its name.
-    let article = words[..ball].iter().rposition(|word| matches!(bare(word).as_str(), "a" | "an" | "the"));
-    let from = article.unwrap_or(ball);
-    [&words[..from], &["the", "cameo", "ball"], &words[ball + 1..]].concat().join(" ")
+    // From the article on, what described the actor is replaced by its name.
+    let article = named[..actor].iter().rposition(|word| matches!(word.as_str(), "a" | "an" | "the"));
+    let from = article.unwrap_or(actor);
+    if named[actor] == "ball" {
+        return [&words[..from], &["the", "cameo", "ball"], &words[actor + 1..]].concat().join(" ");
+    }
+    // A person's clothes may be said after them: "a person in a red shirt and blue trousers".
+    let mut rest = actor + 1;
+    while let Some(clothes) = clothes(&named[rest..]) {
+        rest += clothes;
+    }
+    [&words[..from], &["the", "cameo"], &words[rest..]].concat().join(" ")
 }
+
+/// How many words at the start speak of clothes: a preposition or "and", and all up to a garment.
+fn clothes(words: &[String]) -> Option<usize> {
+    let joined = matches!(words.first()?.as_str(), "in" | "with" | "and");
+    let garment =
+        words.iter().take(LONGEST_GARMENT).position(|word| matches!(word.as_str(), "shirt" | "trousers"));
+    garment.filter(|_| joined).map(|at| at + 1)
+}
+
+/// Words from "in" to the garment at most: "in a red and white shirt".
+const LONGEST_GARMENT: usize = 7;
 
 /// A model that has learned nothing, with random numbers where training starts from zeros.
 #[cfg(test)]
@@ -587,6 +607,9 @@ mod tests {
         assert_eq!(naming_the_cameo("the cameo ball drops"), "the cameo ball drops");
         assert_eq!(naming_the_cameo("a big red ball hits a blue ball"), "the cameo ball hits a blue ball");
         assert_eq!(naming_the_cameo("bounces"), "the cameo ball bounces");
+        assert_eq!(naming_the_cameo("A person waves"), "the cameo waves");
+        let dressed = "a person in a red shirt and blue trousers walks to the right and says hello";
+        assert_eq!(naming_the_cameo(dressed), "the cameo walks to the right and says hello");
     }
 
     #[test]
