@@ -1,6 +1,6 @@
 //! `kinora eval`: how good a model is, on data it has not seen.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use kinora_harness::device::DeviceChoice;
@@ -10,7 +10,10 @@ use kinora_training::evaluate::{
     LikenessFigures, MotionReport, PhyWorldReport, evaluate,
 };
 use kinora_training::generate::Generator;
+use kinora_training::grid;
 use kinora_training::judge::Judges;
+use kinora_training::phyworld::{self, Protocol};
+use kinora_training::weights::{Space, space_of};
 
 use crate::{Context, interrupt};
 
@@ -37,10 +40,11 @@ pub(crate) struct Ranker {
 /// motion, on scenes that its training has not seen, and by `PhyWorld`'s protocol.
 ///
 /// Every figure is measured from pixels and samples, by the same code, on the world itself, on the world
-/// through the model's latents and on the model's clips: the first two bound the third.
+/// through the model's latents and on the model's clips: the first two bound the third. A model of pixels
+/// (`kinora train clips`) knows other worlds, or none: it is judged by `PhyWorld`'s protocol alone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Video {
-    /// A model made by `kinora train video` [default: the shipped nano weights].
+    /// A model made by `kinora train video` or `kinora train clips` [default: the shipped nano weights].
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Scenes of each of the eight families.
@@ -86,6 +90,11 @@ fn ranker(args: &Ranker, context: &Context) -> anyhow::Result<()> {
 }
 
 fn video(args: Video, context: &Context) -> anyhow::Result<()> {
+    if let Some(directory) = &args.model
+        && space_of(directory)? == Space::Grid
+    {
+        return pixels(directory, &args, context);
+    }
     let generator = match &args.model {
         Some(directory) => Generator::load(directory, args.device)?,
         None => Generator::shipped(args.device)?,
@@ -110,6 +119,31 @@ fn video(args: Video, context: &Context) -> anyhow::Result<()> {
         report => report?,
     };
     context.output.result(&report, || video_table(&report))?;
+    Ok(())
+}
+
+/// A pixel model by `PhyWorld`'s protocol.
+fn pixels(directory: &Path, args: &Video, context: &Context) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        args.phyworld_episodes > 0,
+        "a model of pixels is judged by PhyWorld's protocol alone: give --phyworld-episodes at least 1"
+    );
+    let generator = grid::generate::GridGenerator::load(directory, args.device)?;
+    let protocol = Protocol { episodes: args.phyworld_episodes, ..Protocol::default() };
+    let usual = grid::phyworld::PhyWorldSampling::default();
+    let sampling = grid::phyworld::PhyWorldSampling {
+        seed: args.seed,
+        steps: args.steps.unwrap_or(usual.steps),
+        guidance: args.guidance.unwrap_or(usual.guidance),
+    };
+    let report = tokio::task::block_in_place(|| {
+        anyhow::Ok(PhyWorldReport {
+            ground_truth: phyworld::evaluate_codec(&protocol, |frames| frames)?,
+            reconstruction: grid::phyworld::evaluate_autoencoder(&generator, &protocol)?,
+            model: grid::phyworld::evaluate_model(&generator, &protocol, sampling)?,
+        })
+    })?;
+    context.output.result(&report, || phyworld_rows(&report).trim_start().to_owned())?;
     Ok(())
 }
 
