@@ -36,7 +36,7 @@ pub(crate) struct Video {
     batch: Option<usize>,
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// auto, cpu or cuda:N.
+    /// auto, cpu, cuda:N or cuda:all.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
 }

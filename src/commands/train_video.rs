@@ -32,6 +32,9 @@ pub(crate) struct Video {
     /// Clips in a step of the transformer.
     #[arg(long)]
     batch: Option<usize>,
+    /// Parts of a step, whose gradients add up: more of them need less memory on a GPU.
+    #[arg(long, value_name = "PARTS")]
+    parts: Option<usize>,
     /// Steps between two checkpoints.
     #[arg(long)]
     checkpoint_every: Option<u64>,
@@ -41,7 +44,7 @@ pub(crate) struct Video {
     /// Leave out independent-noise, cross-attention, motion or muon, to measure what it is worth.
     #[arg(long, value_name = "CHOICE")]
     without: Vec<Choice>,
-    /// auto, cpu or cuda:N.
+    /// auto, cpu, cuda:N or cuda:all.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
 }
@@ -54,6 +57,7 @@ pub(crate) fn run(args: Video, context: &Context) -> anyhow::Result<()> {
             clips: args.clips.unwrap_or(plan.clips),
             flow_steps: args.steps.unwrap_or(plan.flow_steps),
             batch: args.batch.unwrap_or(plan.batch),
+            shards: args.parts.unwrap_or(plan.shards),
             checkpoint_every: args.checkpoint_every.unwrap_or(plan.checkpoint_every),
             without: args.without,
             ..plan

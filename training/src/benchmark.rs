@@ -52,7 +52,7 @@ pub fn benchmark(config: &ModelConfig, options: BenchmarkOptions, device: &Devic
     let parameters = model.num_params();
     let sample_step_ms = sampling(&model, config, options.steps, device);
     let rehearsal = Rehearsal { config, batch: options.batch, shards: options.shards, words: WORDS };
-    let train_step_ms = median(rehearse(rehearsal, options.steps, &device.clone().autodiff()));
+    let train_step_ms = median(rehearse(rehearsal, options.steps, device));
     let clips = options.batch as f64;
     BenchmarkReport {
         parameters,

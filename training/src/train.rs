@@ -11,6 +11,8 @@ mod eye;
 pub(crate) mod flow;
 pub(crate) mod latents;
 mod looks;
+#[cfg(all(test, feature = "cuda"))]
+mod parity;
 pub(crate) mod rehearsal;
 mod sound;
 mod voice;
@@ -31,13 +33,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use self::descent::Descent;
+use self::descent::{Descent, Effort, workers};
 use self::latents::Encoders;
 use crate::generate::{GenerateError, GenerationRequest, Generator};
 use crate::media::{MediaError, contact_sheet_png};
-use crate::model::Model;
 use crate::model::flow::Sampling;
 use crate::model::transformer::FlowTransformer;
+use crate::model::{Model, flops};
 use crate::size::{ModelConfig, ModelSize};
 use crate::weights::{ModelCard, WeightsError, save_model};
 use crate::words::Vocabulary;
@@ -103,7 +105,8 @@ pub struct TrainPlan {
     pub flow_steps: u64,
     /// Clips in a step of the transformer.
     pub batch: usize,
-    /// Parts of a step that are worked on at the same time.
+    /// Parts of a step, whose gradients add up: on a CPU and on several GPUs they are worked on at the same time,
+    /// on one GPU one after another, in as much less memory.
     pub shards: usize,
     pub checkpoint_every: u64,
     /// Steps of the eye, which reads frames.
@@ -308,6 +311,8 @@ impl Ground<'_> {
     fn descent(&mut self, name: &'static str, steps: u64, averaging: f64) -> Result<Descent<'_>, TrainError> {
         Ok(Descent {
             shards: 1,
+            workers: vec![self.device.clone()],
+            effort: None,
             device: self.device,
             name,
             steps,
@@ -363,7 +368,12 @@ fn stages(options: &TrainOptions, mut ground: Ground<'_>, device: &Device) -> Re
         sound: sound.clone(),
         flow: flow.clone(),
     };
-    let descent = Descent { shards: plan.shards.max(1), ..ground.descent("flow", plan.flow_steps, 0.998)? };
+    let descent = Descent {
+        shards: plan.shards.max(1),
+        workers: workers(options.device, plan.shards)?,
+        effort: Some(Effort { clips: plan.batch, flop: flops::training(config) }),
+        ..ground.descent("flow", plan.flow_steps, 0.998)?
+    };
     let preview = options.out_dir.join("preview");
     let flow = flow::train(&lesson, &set, descent, |step, flow, run| {
         if !step.is_multiple_of(SAMPLE_EVERY) {

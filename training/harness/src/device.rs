@@ -18,13 +18,15 @@ pub enum DeviceChoice {
     Cpu,
     /// The CUDA device of this index.
     Cuda(usize),
+    /// Every CUDA device: a training shares its batches out; what needs one takes the first.
+    CudaAll,
 }
 
 /// Why a device cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    #[error("unknown device `{0}`: use `auto`, `cpu` or `cuda:N`")]
+    #[error("unknown device `{0}`: use `auto`, `cpu`, `cuda:N` or `cuda:all`")]
     Unknown(String),
     #[error("device `cuda:{0}` needs a build with the `cuda` feature: use `cpu` or `auto`")]
     NotBuilt(usize),
@@ -41,6 +43,7 @@ impl FromStr for DeviceChoice {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda(0)),
+            "cuda:all" => Ok(Self::CudaAll),
             _ => {
                 let index = text.strip_prefix("cuda:").ok_or_else(unknown)?;
                 index.parse().map(Self::Cuda).map_err(|_| unknown())
@@ -55,6 +58,7 @@ impl fmt::Display for DeviceChoice {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(index) => write!(f, "cuda:{index}"),
+            Self::CudaAll => f.write_str("cuda:all"),
         }
     }
 }
@@ -66,7 +70,24 @@ pub fn resolve(choice: DeviceChoice) -> Result<Device, DeviceError> {
         DeviceChoice::Cpu => Ok(Device::flex()),
         DeviceChoice::Auto => Ok(cuda(0).unwrap_or_else(|_| Device::flex())),
         DeviceChoice::Cuda(index) => cuda(index),
+        DeviceChoice::CudaAll => cuda(0),
     }
+}
+
+/// The devices on which parts of one batch are worked on at the same time, of which there are `parts`: threads
+/// of the CPU, or GPUs. On fewer devices than parts, each works on one part after another.
+pub fn resolve_workers(choice: DeviceChoice, parts: usize) -> Result<Vec<Device>, DeviceError> {
+    let mut workers = workers_of(resolve(choice)?, parts);
+    if choice == DeviceChoice::CudaAll {
+        workers.extend((1..parts).map_while(|index| cuda(index).ok()));
+    }
+    Ok(workers)
+}
+
+/// The same on one device: as many threads of the CPU as parts, or one GPU.
+pub fn workers_of(device: Device, parts: usize) -> Vec<Device> {
+    let at_once = if device == Device::flex() { parts.max(1) } else { 1 };
+    vec![device; at_once]
 }
 
 #[cfg(feature = "cuda")]
@@ -86,7 +107,7 @@ mod tests {
 
     #[test]
     fn choices_parse_and_print_alike() {
-        for text in ["auto", "cpu", "cuda:0", "cuda:3"] {
+        for text in ["auto", "cpu", "cuda:0", "cuda:3", "cuda:all"] {
             assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
         }
         assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
@@ -104,6 +125,7 @@ mod tests {
     fn the_cpu_is_always_there() {
         assert!(resolve(DeviceChoice::Cpu).is_ok());
         assert!(resolve(DeviceChoice::Auto).is_ok());
+        assert_eq!(resolve_workers(DeviceChoice::Cpu, 3).unwrap().len(), 3);
     }
 
     #[test]

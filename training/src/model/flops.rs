@@ -3,6 +3,11 @@
 //! Only matrix products are counted, a multiplication and an addition each, as is usual for the utilisation of
 //! a device ("MFU"). A training step costs three times the forward pass.
 
+use std::hint::black_box;
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor};
+
 use super::latents::{FRAMES_PER_TOKEN, LOOK, TOKENS, VOICE_CODE};
 use super::text::PROMPT_WORDS;
 use crate::size::ModelConfig;
@@ -40,6 +45,33 @@ fn feed_forward(config: &ModelConfig) -> f64 {
 /// Operations of one clip in a training step.
 pub(crate) fn training(config: &ModelConfig) -> f64 {
     3.0 * forward(config)
+}
+
+/// Operations a second of the fastest product of large matrices that this device makes: what its speed is
+/// measured against where nobody knows its data sheet.
+pub(crate) fn peak_flop_per_s(device: &Device) -> f64 {
+    /// A shorter product is mostly the call.
+    const LONG_S: f64 = 5e-3;
+    let mut side = 1024;
+    loop {
+        let fastest_s = fastest_product_s(side, device);
+        if fastest_s >= LONG_S || side >= 8192 {
+            return 2.0 * (side as f64).powi(3) / fastest_s;
+        }
+        side *= 2;
+    }
+}
+
+fn fastest_product_s(side: usize, device: &Device) -> f64 {
+    let one = Tensor::<2>::ones([side, side], device);
+    let times = (0..5).map(|_| {
+        let started = Instant::now();
+        // Reading a number waits for the device.
+        let product = one.clone().matmul(one.clone());
+        black_box(product.narrow(0, 0, 1).narrow(1, 0, 1).into_scalar::<f32>());
+        started.elapsed().as_secs_f64()
+    });
+    times.fold(f64::INFINITY, f64::min).max(1e-9)
 }
 
 #[cfg(test)]

@@ -1,24 +1,28 @@
 //! Gradient descent that can stop at any moment: a module, optimizers and a loss enter, the trained module
 //! leaves, by way of checkpoints.
 //!
-//! A batch is split into shards whose gradients are computed side by side, one a thread, and added up in order.
+//! A batch is split into shards whose gradients are computed side by side, one a worker (a thread of the CPU, or
+//! a GPU), and one after another where there are fewer workers; they are added up in order.
 //! INVARIANT: a step depends on the module, the optimizers' state and the step's number alone, so a run that
 //! goes on from a checkpoint reaches the weights that it would have reached without stopping.
 
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::thread;
+use std::time::Instant;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use kinora_harness::checkpoint::Checkpoints;
+use kinora_harness::device::{DeviceChoice, DeviceError, resolve_workers};
 use kinora_harness::interrupt::Interrupt;
 use kinora_harness::progress::{Mode, Progress};
 use kinora_harness::run::Run;
 use kinora_harness::weights::{load_module, load_optimizer, save_module, save_optimizer};
 
 use super::TrainError;
+use crate::model::flops::peak_flop_per_s;
 
 /// Steps between two looks at the loss: reading it waits for the device.
 const LOSS_EVERY: u64 = 10;
@@ -49,6 +53,28 @@ impl Group {
     }
 }
 
+/// A loss, and how its gradients are found.
+pub(crate) struct Slope {
+    pub(crate) loss: Tensor<1>,
+    /// What of the network lies before the loss's own graph.
+    pub(crate) rest: Option<Rest>,
+}
+
+/// From the gradients of a loss's own graph to those of what lies before it.
+pub(crate) type Rest = Box<dyn FnOnce(&Gradients) -> Vec<Gradients>>;
+
+/// A loss whose graph is the whole network.
+impl From<Tensor<1>> for Slope {
+    fn from(loss: Tensor<1>) -> Self {
+        Self { loss, rest: None }
+    }
+}
+
+/// Where `shards` parts of a batch are worked on, with gradients.
+pub(crate) fn workers(choice: DeviceChoice, shards: usize) -> Result<Vec<Device>, DeviceError> {
+    Ok(resolve_workers(choice, shards)?.into_iter().map(Device::autodiff).collect())
+}
+
 /// How long a part of the training runs, and what watches it.
 pub(crate) struct Descent<'a> {
     pub(crate) name: &'static str,
@@ -56,9 +82,13 @@ pub(crate) struct Descent<'a> {
     pub(crate) checkpoint_every: u64,
     /// Decay of the averaged weights a step.
     pub(crate) averaging: f64,
-    /// Parts of a batch that are worked on at the same time. Their number decides how sums are rounded, so it
-    /// belongs to the training, not to the machine.
+    /// Parts of a batch. Their number decides how sums are rounded, so it belongs to the training, not to the
+    /// machine.
     pub(crate) shards: usize,
+    /// Where they are worked on, one a worker at a time; the first is the device where gradients are kept.
+    pub(crate) workers: Vec<Device>,
+    /// What a step costs, where its speed is to be told.
+    pub(crate) effort: Option<Effort>,
     /// Where gradients are kept.
     pub(crate) device: &'a Device,
     pub(crate) checkpoints: Checkpoints,
@@ -67,11 +97,42 @@ pub(crate) struct Descent<'a> {
     pub(crate) progress: Mode,
 }
 
+/// What a training step costs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    pub(crate) clips: usize,
+    /// Floating-point operations of a clip.
+    pub(crate) flop: f64,
+}
+
+/// Tells how fast steps are, beside the fastest that the device multiplies matrices ("MFU").
+struct Speedometer {
+    effort: Effort,
+    peak_flop_per_s: f64,
+    since: (u64, Instant),
+}
+
+impl Speedometer {
+    fn new(effort: Effort, device: &Device, step: u64) -> Self {
+        Self { effort, peak_flop_per_s: peak_flop_per_s(device), since: (step, Instant::now()) }
+    }
+
+    /// Clips a second since the last look, and the utilisation of the device in [0, 1].
+    fn look(&mut self, step: u64) -> (f64, f64) {
+        let (before, started) = std::mem::replace(&mut self.since, (step, Instant::now()));
+        let clips_per_s =
+            ((step - before) as usize * self.effort.clips) as f64 / started.elapsed().as_secs_f64().max(1e-9);
+        (clips_per_s, clips_per_s * self.effort.flop / self.peak_flop_per_s)
+    }
+}
+
 /// One part of one step's batch.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shard {
+pub(crate) struct Shard<'a> {
     pub(crate) step: u64,
     pub(crate) index: usize,
+    /// Where it is worked on.
+    pub(crate) device: &'a Device,
 }
 
 /// A module being trained, with the average of its past weights.
@@ -87,16 +148,23 @@ impl<M: Module> Trained<M> {
         Self { module, average, groups }
     }
 
-    /// One step at `rate` of the peak rates. The losses of the shards add up to that of the step.
-    pub(crate) fn step(
+    /// The weights as they are now.
+    #[cfg(all(test, feature = "cuda"))]
+    pub(super) fn into_module(self) -> M {
+        self.module
+    }
+
+    /// One step at `rate` of the peak rates. The losses of the shards add up to that of the step; the first of
+    /// the `workers` holds the weights.
+    pub(crate) fn step<S: Into<Slope>>(
         self,
         step: u64,
         shards: usize,
-        device: &Device,
+        workers: &[Device],
         rate: f64,
-        loss: &(impl Fn(&M, Shard) -> Tensor<1> + Sync),
+        loss: &(impl Fn(&M, Shard<'_>) -> S + Sync),
     ) -> (Vec<Tensor<1>>, Self) {
-        let (losses, gradients) = self.gradients(step, shards, device, loss);
+        let (losses, gradients) = self.gradients(step, shards, workers, loss);
         let Self { mut module, average, mut groups } = self;
         for (group, part) in groups.iter_mut().zip(gradients) {
             module = group.optimizer.step(group.peak_rate * rate, module, part);
@@ -105,49 +173,68 @@ impl<M: Module> Trained<M> {
     }
 
     /// The losses of a step's shards, and each group's gradients.
-    fn gradients(
+    fn gradients<S: Into<Slope>>(
         &self,
         step: u64,
         shards: usize,
-        device: &Device,
-        loss: &(impl Fn(&M, Shard) -> Tensor<1> + Sync),
+        workers: &[Device],
+        loss: &(impl Fn(&M, Shard<'_>) -> S + Sync),
     ) -> (Vec<Tensor<1>>, Vec<GradientsParams>) {
-        let share = 1.0 / shards as f64;
+        let (share, home) = (1.0 / shards as f64, &workers[0]);
         let params: Vec<&[ParamId]> = self.groups.iter().map(|group| group.params.as_slice()).collect();
-        let work = |replica: M, index: usize| {
-            let value = loss(&replica, Shard { step, index }).mul_scalar(share);
+        let work = |replica: M, index: usize, device: &Device| {
+            let Slope { loss, rest } = loss(&replica, Shard { step, index, device }).into();
+            let value = loss.mul_scalar(share);
             let mut gradients = value.backward();
+            let mut others = rest.map_or_else(Vec::new, |rest| rest(&gradients));
             let parts: Vec<GradientsParams> = params
                 .iter()
-                .map(|params| GradientsParams::from_params(&mut gradients, &replica, params))
+                .map(|params| {
+                    let own = GradientsParams::from_params(&mut gradients, &replica, params);
+                    if others.is_empty() {
+                        return own;
+                    }
+                    let mut sum = GradientsAccumulator::new();
+                    sum.accumulate(&replica, own);
+                    for other in &mut others {
+                        sum.accumulate(&replica, GradientsParams::from_params(other, &replica, params));
+                    }
+                    sum.grads()
+                })
                 .collect();
             (value.inner(), parts)
         };
         if shards == 1 {
-            let (value, parts) = work(self.module.clone(), 0);
+            let (value, parts) = work(self.module.clone(), 0, home);
             return (vec![value], parts);
         }
-        let worked: Vec<_> = thread::scope(|scope| {
-            let workers: Vec<_> = (0..shards)
-                .map(|index| {
-                    // A replica has leaves of its own: graphs that share none do not wait for each other.
-                    let replica = self.module.clone().fork(device);
-                    let work = &work;
-                    scope.spawn(move || work(replica, index))
-                })
-                .collect();
-            workers
-                .into_iter()
-                .map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
-                .collect()
-        });
         let mut sums: Vec<GradientsAccumulator<M>> =
             self.groups.iter().map(|_| GradientsAccumulator::new()).collect();
         let mut losses = Vec::with_capacity(shards);
-        for (value, parts) in worked {
-            losses.push(value);
-            for (sum, part) in sums.iter_mut().zip(parts) {
-                sum.accumulate(&self.module, part);
+        let indices: Vec<usize> = (0..shards).collect();
+        for wave in indices.chunks(workers.len()) {
+            let worked: Vec<_> = thread::scope(|scope| {
+                let started: Vec<_> = wave
+                    .iter()
+                    .zip(workers)
+                    .map(|(&index, device)| {
+                        // A replica has leaves of its own: graphs that share none do not wait for each other.
+                        let replica = self.module.clone().fork(device);
+                        let work = &work;
+                        scope.spawn(move || work(replica, index, device))
+                    })
+                    .collect();
+                started
+                    .into_iter()
+                    .map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                    .collect()
+            });
+            for ((value, parts), device) in worked.into_iter().zip(workers) {
+                losses.push(value);
+                for (sum, part) in sums.iter_mut().zip(parts) {
+                    let part = if device == home { part } else { part.to_device(home, &self.module) };
+                    sum.accumulate(&self.module, part);
+                }
             }
         }
         (losses, sums.iter_mut().map(GradientsAccumulator::grads).collect())
@@ -166,27 +253,29 @@ impl<M: Module> Trained<M> {
 
 impl Descent<'_> {
     /// Trains `module`, from the newest checkpoint where there is one, and returns the averaged weights.
-    pub(crate) fn run<M: Module>(
+    pub(crate) fn run<M: Module, S: Into<Slope>>(
         self,
         module: M,
         groups: impl FnOnce(&M) -> Vec<Group>,
-        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+        loss: impl Fn(&M, Shard<'_>) -> S + Sync,
     ) -> Result<M, TrainError> {
         self.run_watched(module, groups, loss, |_, _, _| Ok(()))
     }
 
     /// The same; `watch` sees the averaged weights at each checkpoint.
-    pub(crate) fn run_watched<M: Module>(
+    pub(crate) fn run_watched<M: Module, S: Into<Slope>>(
         self,
         module: M,
         groups: impl FnOnce(&M) -> Vec<Group>,
-        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+        loss: impl Fn(&M, Shard<'_>) -> S + Sync,
         mut watch: impl FnMut(u64, &M, &mut Run) -> Result<(), TrainError>,
     ) -> Result<M, TrainError> {
         let (mut step, mut trained) = self.restore(module, groups)?;
         let first = step + 1;
         let mut progress = Progress::new(self.name, self.steps, self.progress);
         let mut told = String::from("done before");
+        let effort = self.effort.filter(|_| step < self.steps);
+        let mut speedometer = effort.map(|effort| Speedometer::new(effort, self.device, step));
         while step < self.steps {
             if self.interrupt.is_set() {
                 self.save(step, &trained)?;
@@ -195,7 +284,7 @@ impl Descent<'_> {
             }
             let rate = rate(step, self.steps);
             let value;
-            (value, trained) = trained.step(step, self.shards, self.device, rate, &loss);
+            (value, trained) = trained.step(step, self.shards, &self.workers, rate, &loss);
             trained = trained.averaged(step, self.averaging);
             step += 1;
             let kept = step.is_multiple_of(self.checkpoint_every) || step == self.steps;
@@ -207,6 +296,12 @@ impl Descent<'_> {
                 }
                 self.run.metric(step, &format!("{}_loss", self.name), value)?;
                 told = format!("loss {value:.4}");
+                if let Some(speedometer) = &mut speedometer {
+                    let (clips_per_s, utilisation) = speedometer.look(step);
+                    self.run.metric(step, &format!("{}_clips_per_s", self.name), clips_per_s)?;
+                    self.run.metric(step, &format!("{}_mfu", self.name), utilisation)?;
+                    told.push_str(&format!(", {clips_per_s:.0} clips/s, MFU {:.0}%", 100.0 * utilisation));
+                }
             }
             progress.set(step, &told);
             if kept {

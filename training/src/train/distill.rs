@@ -19,7 +19,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::descent::{Descent, Shard};
+use super::descent::{Descent, Shard, workers};
 use super::flow::{Batch, groups};
 use super::latents::{Encoders, encode};
 use super::{TrainError, TrainReport, claim};
@@ -62,7 +62,7 @@ pub struct DistillPlan {
     /// Training steps.
     pub steps: u64,
     pub batch: usize,
-    /// Parts of a step that are worked on at the same time.
+    /// Parts of a step, as a training's.
     pub shards: usize,
     pub checkpoint_every: u64,
 }
@@ -137,11 +137,11 @@ fn teach(
 
     let times = timesteps(plan.sampler_steps, card.sampling.shift);
     let size = plan.batch.div_ceil(plan.shards.max(1));
-    let loss = |student: &FlowTransformer, Shard { step, index }: Shard| {
+    let loss = |student: &FlowTransformer, Shard { step, index, device }: Shard<'_>| {
         let mut rng = ChaCha8Rng::seed_from_u64(derive(seed, "batch") ^ index as u64);
         rng.set_stream(step + 1);
         let at = rng.random_range(0..plan.sampler_steps);
-        let batch = Batch::new(&set, config, &[], size, &mut rng, &learning);
+        let batch = Batch::new(&set, config, &[], size, &mut rng, device);
         let road = Road { from: times[at], to: times[at + 1], steps: plan.teacher_steps.max(1) };
         road.loss(student, &teacher.flow, card.sampling, batch)
     };
@@ -151,6 +151,8 @@ fn teach(
         checkpoint_every: plan.checkpoint_every,
         averaging: 0.995,
         shards: plan.shards.max(1),
+        workers: workers(options.device, plan.shards)?,
+        effort: None,
         device: &learning,
         checkpoints: Checkpoints::open(checkpoints.join("distillation"))?,
         run,

@@ -29,7 +29,7 @@ pub(super) fn train(lesson: &Lesson<'_>, set: &LatentSet, descent: Descent<'_>) 
     let seed = derive(seed, "eye");
     let model = seeded(device, seed, || Eye::new(device));
     let groups = |model: &Eye| vec![Group::adamw_all(model, 2e-3)];
-    descent.run(model, groups, |model, Shard { step, index }| {
+    descent.run(model, groups, |model, Shard { step, index, device }| {
         let drawn: Vec<Glance> = (0..BATCH as u64)
             .into_par_iter()
             .filter_map(|place| {

@@ -52,7 +52,7 @@ pub(super) fn train(
     let vocabulary = Vocabulary::of_corpus();
     let model = seeded(device, seed, || FlowTransformer::new(config, vocabulary.len(), device));
     let size = plan.batch.div_ceil(plan.shards.max(1));
-    let loss = |model: &FlowTransformer, Shard { step, index }: Shard| {
+    let loss = |model: &FlowTransformer, Shard { step, index, device }: Shard<'_>| {
         let mut rng = ChaCha8Rng::seed_from_u64(derive(seed, "batch") ^ index as u64);
         rng.set_stream(step + 1);
         Batch::new(set, config, &plan.without, size, &mut rng, device).loss(model)

@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
+use kinora_harness::device::workers_of;
 use kinora_harness::seed::seeded;
 
 use super::descent::{Shard, Trained};
@@ -25,6 +26,8 @@ pub(crate) struct Rehearsal<'a> {
 /// Milliseconds of each of `steps` training steps.
 pub(crate) fn rehearse(rehearsal: Rehearsal<'_>, steps: usize, device: &Device) -> Vec<f64> {
     let Rehearsal { config, batch, shards, words } = rehearsal;
+    let workers: Vec<Device> = workers_of(device.clone(), shards).into_iter().map(Device::autodiff).collect();
+    let device = &workers[0];
     let model = seeded(device, 2, || FlowTransformer::new(config, words, device));
     let groups = groups(&model, &[]);
     let mut trained = Trained::new(model, groups);
@@ -32,11 +35,11 @@ pub(crate) fn rehearse(rehearsal: Rehearsal<'_>, steps: usize, device: &Device) 
     let mut elapsed = Vec::with_capacity(steps);
     for step in 0..(steps + WARM_UP) as u64 {
         let started = Instant::now();
-        let loss = |model: &FlowTransformer, shard: Shard| {
-            Batch::made_up(config, size, shard.step ^ shard.index as u64, device).loss(model)
+        let loss = |model: &FlowTransformer, shard: Shard<'_>| {
+            Batch::made_up(config, size, shard.step ^ shard.index as u64, shard.device).loss(model)
         };
         let losses;
-        (losses, trained) = trained.step(step, shards, device, 1e-3, &loss);
+        (losses, trained) = trained.step(step, shards, &workers, 1e-3, &loss);
         // Reading the loss waits for the device.
         black_box(losses.into_iter().map(Tensor::into_scalar::<f32>).sum::<f32>());
         if step >= WARM_UP as u64 {
