@@ -138,8 +138,8 @@ fn pixels(directory: &Path, args: &Video, context: &Context) -> anyhow::Result<(
     };
     let report = tokio::task::block_in_place(|| {
         anyhow::Ok(PhyWorldReport {
-            ground_truth: phyworld::evaluate_codec(&protocol, |frames| frames)?,
             reconstruction: grid::phyworld::evaluate_autoencoder(&generator, &protocol)?,
+            ground_truth: phyworld::evaluate_codec(&protocol, |frames| frames)?,
             model: grid::phyworld::evaluate_model(&generator, &protocol, sampling)?,
         })
     })?;

@@ -39,10 +39,17 @@ pub(crate) struct Clips {
     /// Clips in a step of the transformer.
     #[arg(long)]
     batch: Option<usize>,
+    /// Parts of a step, whose gradients add up: more of them need less memory on a GPU.
+    #[arg(long, value_name = "PARTS")]
+    parts: Option<usize>,
+    /// Compute the transformer's activations again in the backward pass instead of keeping them: far less memory
+    /// for a third more time. The larger sizes always do.
+    #[arg(long)]
+    recompute: bool,
     /// Every stage for a few steps only: does the machinery work? The weights are of no use.
     #[arg(long, conflicts_with_all = ["steps", "autoencoder_steps", "batch"])]
     smoke: bool,
-    /// auto, cpu or cuda:N.
+    /// auto, cpu, cuda:N or cuda:all.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
 }
@@ -56,6 +63,8 @@ pub(crate) fn run(args: Clips, context: &Context) -> anyhow::Result<()> {
             sound_steps: args.autoencoder_steps.unwrap_or(plan.sound_steps),
             flow_steps: args.steps.unwrap_or(plan.flow_steps),
             flow_batch: args.batch.unwrap_or(plan.flow_batch),
+            shards: args.parts.unwrap_or(plan.shards),
+            recompute: args.recompute || plan.recompute,
             ..plan
         },
         seed: args.seed,

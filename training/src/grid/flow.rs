@@ -5,10 +5,12 @@
 
 use std::ops::ControlFlow;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 
-use super::transformer::{GridTransformer, Grids, Known, Prompted};
+use super::transformer::{Embedded, GridTransformer, Grids, Known, Prompted};
 use crate::model::flow::{Line, advance, clean_from, timesteps};
+use crate::model::recompute::{along, pass};
+use crate::train::descent::Slope;
 
 /// How much more a latent counts that moves, and what change counts as moving wholly, in unit variance.
 const MOVING_WEIGHT: f32 = 2.0;
@@ -30,7 +32,8 @@ pub(super) struct Lesson {
 }
 
 impl Lesson {
-    pub(super) fn loss(self, model: &GridTransformer) -> Tensor<1> {
+    /// How far `model` is from the right direction. With `recompute` its blocks keep no activations.
+    pub(super) fn slope(self, model: &GridTransformer, recompute: bool) -> Slope {
         let Self { clean, noise, known, picture_timesteps, sound_timesteps, is_heard, prompted } = self;
         let (picture, sound) = (Line::<5>::at(&picture_timesteps), Line::<3>::at(&sound_timesteps));
         let direction = clean.clone().zip(
@@ -44,16 +47,31 @@ impl Lesson {
             |clean, noise| picture.noisy(clean, noise),
             |clean, noise| sound.noisy(clean, noise),
         );
-        let predicted = model.forward(noisy, &known, picture_timesteps, sound_timesteps, &prompted);
-        let error = predicted.zip(direction, Tensor::sub, Tensor::sub);
         let asked = known
             .mask
+            .clone()
             .map(|mask| mask.neg().add_scalar(1.0), |mask| mask.neg().add_scalar(1.0).mul(is_heard));
-        let seen = error.picture.square().mul(weight.mul(asked.picture)).mean();
-        match error.sound.zip(asked.sound) {
-            Some((error, asked)) => seen.add(error.square().mul(asked).mean().mul_scalar(SOUND_WEIGHT)),
-            None => seen,
+        let loss = |predicted: Grids| {
+            let error = predicted.zip(direction, Tensor::sub, Tensor::sub);
+            let seen = error.picture.square().mul(weight.mul(asked.picture)).mean();
+            match error.sound.zip(asked.sound) {
+                Some((error, asked)) => seen.add(error.square().mul(asked).mean().mul_scalar(SOUND_WEIGHT)),
+                None => seen,
+            }
+        };
+        if !recompute {
+            return loss(model.forward(noisy, &known, picture_timesteps, sound_timesteps, &prompted)).into();
         }
+        let Embedded { streams, rotations, canvas } =
+            model.embed(noisy, &known, picture_timesteps, sound_timesteps, &prompted);
+        let passed = pass(model.blocks(), &streams, &rotations);
+        let loss = loss(model.read(passed.output.clone(), canvas));
+        let rest = move |after: &Gradients| {
+            let (slopes, mut gradients) = passed.backward(after);
+            gradients.push(along(streams.tensors(), slopes.tensors()).backward());
+            gradients
+        };
+        Slope { loss, rest: Some(Box::new(rest)) }
     }
 }
 

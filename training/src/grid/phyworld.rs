@@ -57,10 +57,21 @@ impl Default for PhyWorldSampling {
 /// Why a model was not judged.
 #[derive(Debug, thiserror::Error)]
 pub enum PhyWorldModelError {
+    #[error(
+        "this model draws clips of {frames} frames, where PhyWorld's need {SHOWN_FRAMES}: judge one that was trained \
+         with `kinora train clips --footage phyworld`"
+    )]
+    Frames { frames: usize },
     #[error(transparent)]
     Generate(#[from] GridGenerateError),
     #[error(transparent)]
     PhyWorld(#[from] PhyWorldError),
+}
+
+/// Refuses a model whose clips are too short for the videos.
+fn check(generator: &GridGenerator) -> Result<(), PhyWorldModelError> {
+    let frames = generator.config().clip.frames;
+    if frames < SHOWN_FRAMES { Err(PhyWorldModelError::Frames { frames }) } else { Ok(()) }
 }
 
 /// Judges a model on its predictions.
@@ -69,6 +80,7 @@ pub fn evaluate_model(
     protocol: &Protocol,
     sampling: PhyWorldSampling,
 ) -> Result<Report, PhyWorldModelError> {
+    check(generator)?;
     // In the order in which the protocol asks for them, so that several are drawn at once.
     let mut upcoming = Task::ALL
         .into_iter()
@@ -99,6 +111,7 @@ pub fn evaluate_autoencoder(
     generator: &GridGenerator,
     protocol: &Protocol,
 ) -> Result<Report, PhyWorldModelError> {
+    check(generator)?;
     let side = protocol.side;
     let mut failed = None;
     let report = evaluate_codec(protocol, |video| {

@@ -12,8 +12,8 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::causal::{join_squares, split_squares};
 use super::config::{GridConfig, PATCH, SOUND_RATE, TIME_FACTOR};
-use crate::model::attention::{Place, Rotation};
-use crate::model::block::{Conditions, DualStreamBlock, StreamBlock, modulate};
+use crate::model::attention::{Attention, Place, Rotation};
+use crate::model::block::{Attending, DualStreamBlock, Heard, Rotations, StreamBlock, Streams, modulate};
 use crate::model::text::TextEncoder;
 use crate::model::timestep::TimestepEmbedding;
 
@@ -134,11 +134,42 @@ struct SoundEnds {
 
 #[expect(clippy::large_enum_variant, reason = "a model's blocks are all of one kind")]
 #[derive(Module, Debug)]
-enum Block {
+pub(crate) enum Block {
     /// Picture and sound, each in a stream of its own.
     Dual(DualStreamBlock),
     /// Pictures alone, with the words among their tokens.
     Single(StreamBlock),
+}
+
+impl Attending for Block {
+    fn look(&self, streams: &Streams, rotations: &Rotations) -> Vec<Attention> {
+        match self {
+            Self::Dual(block) => Attending::look(block, streams, rotations),
+            Self::Single(block) => Attending::look(block, streams, rotations),
+        }
+    }
+
+    fn take_in(&self, streams: Streams, attended: Vec<Tensor<4>>) -> Streams {
+        match self {
+            Self::Dual(block) => Attending::take_in(block, streams, attended),
+            Self::Single(block) => Attending::take_in(block, streams, attended),
+        }
+    }
+}
+
+/// What enters the blocks.
+#[derive(Debug)]
+pub(crate) struct Embedded {
+    pub(crate) streams: Streams,
+    pub(crate) rotations: Rotations,
+    pub(crate) canvas: Canvas,
+}
+
+/// Where the clip's patches lie among the picture's tokens: after which, and how many in time, height and width.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Canvas {
+    first: usize,
+    patches: [usize; 3],
 }
 
 /// The transformer.
@@ -222,6 +253,21 @@ impl GridTransformer {
         sound_timesteps: Tensor<1>,
         prompted: &Prompted,
     ) -> Grids {
+        let Embedded { streams, rotations, canvas } =
+            self.embed(noisy, known, picture_timesteps, sound_timesteps, prompted);
+        let streams = self.blocks.iter().fold(streams, |streams, block| block.forward(streams, &rotations));
+        self.read(streams, canvas)
+    }
+
+    /// The tokens that enter the blocks.
+    pub(crate) fn embed(
+        &self,
+        noisy: Grids,
+        known: &Known,
+        picture_timesteps: Tensor<1>,
+        sound_timesteps: Tensor<1>,
+        prompted: &Prompted,
+    ) -> Embedded {
         let [batch, times, _, rows, columns] = noisy.picture.dims();
         let (rows, columns) = (rows / PATCH, columns / PATCH);
         let given = known.given();
@@ -229,7 +275,6 @@ impl GridTransformer {
         let mask = mask.reshape([batch, times * rows * columns, 1]);
         let seen = vec![patches_of(noisy.picture), patches_of(given.picture), mask];
         let clip = self.picture_in.forward(Tensor::cat(seen, 2));
-        let clip_tokens = clip.dims()[1];
         let width = clip.dims()[2];
 
         let mut tokens = Vec::new();
@@ -246,51 +291,54 @@ impl GridTransformer {
             }
             tokens.push(references.clone().reshape([batch, count * patches, width]));
         }
-        let before = places.len();
+        let canvas = Canvas { first: places.len(), patches: [times, rows, columns] };
         places.extend((0..times).flat_map(|time| around(self.second(time), rows, columns)));
         tokens.push(clip);
         let picture = Tensor::cat(tokens, 1);
 
         let device = picture.device();
-        let picture_timestep = self.picture_timestep.forward(picture_timesteps);
-        let picture_rotation = Rotation::in_space(&places, self.head_width, &device);
-        let (picture, sound) = match (&self.sound, noisy.sound) {
-            (Some(ends), Some(sound)) => {
-                let latents = sound.dims()[1];
-                let seen = [Some(sound), given.sound, known.mask.sound.clone()];
-                let sound = ends.into.forward(Tensor::cat(seen.into_iter().flatten().collect(), 2));
-                let heard: Vec<Place> = (0..latents)
-                    .map(|latent| (latent as f32 + 0.5) / SOUND_RATE as f32)
-                    .map(|second| Place { second, ..Place::default() })
-                    .collect();
-                let conditions = Conditions {
-                    picture_timestep: picture_timestep.clone(),
-                    sound_timestep: ends.timestep.forward(sound_timesteps),
-                    picture_rotation,
-                    sound_rotation: Rotation::in_space(&heard, self.head_width, &device),
-                    context: prompted.words.clone(),
-                };
-                let (picture, sound) =
-                    self.blocks.iter().fold((picture, sound), |(picture, sound), block| match block {
-                        Block::Dual(block) => block.forward(picture, sound, &conditions),
-                        Block::Single(block) => {
-                            (block.forward(picture, &picture_timestep, &conditions.picture_rotation), sound)
-                        }
-                    });
-                let sound = ends.out.forward(modulate(&sound, &conditions.sound_timestep, 0));
-                (picture, Some(sound))
-            }
-            _ => {
-                let picture = self.blocks.iter().fold(picture, |picture, block| match block {
-                    Block::Single(block) => block.forward(picture, &picture_timestep, &picture_rotation),
-                    Block::Dual(_) => picture,
-                });
-                (picture, None)
-            }
-        };
-        let clip = picture.narrow(1, before, clip_tokens);
+        let heard = self.sound.as_ref().zip(noisy.sound).map(|(ends, sound)| {
+            let latents = sound.dims()[1];
+            let seen = [Some(sound), given.sound, known.mask.sound.clone()];
+            let heard: Vec<Place> = (0..latents)
+                .map(|latent| (latent as f32 + 0.5) / SOUND_RATE as f32)
+                .map(|second| Place { second, ..Place::default() })
+                .collect();
+            let heard = Rotation::in_space(&heard, self.head_width, &device);
+            let sound = Heard {
+                sound: ends.into.forward(Tensor::cat(seen.into_iter().flatten().collect(), 2)),
+                timestep: ends.timestep.forward(sound_timesteps),
+                context: prompted.words.clone(),
+            };
+            (sound, heard)
+        });
+        let (heard, sound) = heard.unzip();
+        Embedded {
+            streams: Streams {
+                picture,
+                picture_timestep: self.picture_timestep.forward(picture_timesteps),
+                heard,
+            },
+            rotations: Rotations { picture: Rotation::in_space(&places, self.head_width, &device), sound },
+            canvas,
+        }
+    }
+
+    /// What the tokens that left the blocks predict.
+    pub(crate) fn read(&self, streams: Streams, canvas: Canvas) -> Grids {
+        let Streams { picture, picture_timestep, heard } = streams;
+        let Canvas { first, patches } = canvas;
+        let sound =
+            self.sound.as_ref().zip(heard).map(|(ends, Heard { sound, timestep, .. })| {
+                ends.out.forward(modulate(&sound, &timestep, 0))
+            });
+        let clip = picture.narrow(1, first, patches.iter().product());
         let clip = self.picture_out.forward(modulate(&clip, &picture_timestep, 0));
-        Grids { picture: from_patches(clip, [times, rows, columns]), sound }
+        Grids { picture: from_patches(clip, patches), sound }
+    }
+
+    pub(crate) fn blocks(&self) -> &[Block] {
+        &self.blocks
     }
 
     /// The instant of a latent frame: the middle of the frames that it stands for.
@@ -462,6 +510,65 @@ mod tests {
             let both = one(both.clone());
             assert!(furthest(both.picture, alone.picture) < 1e-5);
             assert!(furthest(both.sound.unwrap(), alone.sound.unwrap()) < 1e-5);
+        }
+    }
+
+    /// The gradients of all parameters, summed over pieces.
+    fn gradients(model: &GridTransformer, pieces: &[burn::tensor::Gradients]) -> Vec<f32> {
+        struct Sum<'a> {
+            pieces: &'a [burn::tensor::Gradients],
+            found: Vec<f32>,
+        }
+        impl burn::module::ModuleVisitor for Sum<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let none = param.val().inner().zeros_like();
+                let parts = self.pieces.iter().filter_map(|piece| param.val().grad(piece));
+                self.found.extend(values(parts.fold(none, Tensor::add)));
+            }
+        }
+        let mut sum = Sum { pieces, found: Vec::new() };
+        model.visit(&mut sum);
+        sum.found
+    }
+
+    #[test]
+    fn gradients_do_not_depend_on_whether_activations_are_kept() {
+        use crate::model::recompute::{along, pass};
+
+        let device = Device::flex().autodiff();
+        for sound in [tiny().sound, None] {
+            let config = GridConfig { sound, ..tiny() };
+            let model = stirred(&config).train();
+            let lift = |grids: Grids| grids.map(Tensor::from_inner, Tensor::from_inner);
+            let (noisy, towards) = (lift(grids(&config, 2, 1)), grids(&config, 2, 2));
+            let known = Known::nothing(&noisy);
+            let words = Tensor::from_inner(words(&config, 2));
+            let times = || Tensor::<1>::from_floats([0.2, 0.7], &device);
+            let loss = |drawn: Grids| {
+                let seen = along(vec![drawn.picture], vec![towards.picture.clone()]);
+                match (drawn.sound, towards.sound.clone()) {
+                    (Some(sound), Some(towards)) => seen.add(along(vec![sound], vec![towards])),
+                    _ => seen,
+                }
+            };
+            let prompted = model.prompt(words.clone(), None);
+            let whole = loss(model.forward(noisy.clone(), &known, times(), times(), &prompted)).backward();
+            let expected = gradients(&model, &[whole]);
+
+            let prompted = model.prompt(words, None);
+            let Embedded { streams, rotations, canvas } =
+                model.embed(noisy, &known, times(), times(), &prompted);
+            let passed = pass(model.blocks(), &streams, &rotations);
+            let after = loss(model.read(passed.output.clone(), canvas)).backward();
+            let (slopes, mut pieces) = passed.backward(&after);
+            pieces.push(along(streams.tensors(), slopes.tensors()).backward());
+            pieces.push(after);
+            let found = gradients(&model, &pieces);
+            let largest = expected.iter().fold(0.0_f32, |largest, slope| largest.max(slope.abs()));
+            assert!(largest > 1e-3);
+            for (one, other) in expected.iter().zip(&found) {
+                assert!((one - other).abs() < 1e-4 * largest, "{one} became {other}, of {largest}");
+            }
         }
     }
 

@@ -61,6 +61,11 @@ impl Rotation {
         Self::by(angles.collect(), pairs, device)
     }
 
+    /// Without what gradients would be remembered for.
+    pub(crate) fn inner(&self) -> Self {
+        Self { cos: self.cos.clone().inner(), sin: self.sin.clone().inner() }
+    }
+
     fn by(angles: Vec<f32>, pairs: usize, device: &Device) -> Self {
         let tokens = angles.len() / pairs.max(1);
         let angles = Tensor::<4>::from_data(TensorData::new(angles, [1, 1, tokens, pairs]), device);
@@ -107,15 +112,73 @@ pub(crate) fn rms_norm<const D: usize>(tokens: Tensor<D>) -> Tensor<D> {
     tokens.mul(scale)
 }
 
-/// Softmax attention over normalised queries and keys.
-///
-/// # Shapes
-/// - queries: `[batch, heads, queries, head width]`; keys and values: `[batch, heads, keys, head width]`;
-///   output as the queries.
-pub(crate) fn attend(queries: Tensor<4>, keys: Tensor<4>, values: Tensor<4>) -> Tensor<4> {
-    let head_width = queries.dims()[3];
-    let queries = queries.mul_scalar(1.0 / (head_width as f32).sqrt());
-    softmax(queries.matmul(keys.swap_dims(2, 3)), 3).matmul(values)
+/// What attends to what: queries `[batch, heads, queries, head width]`, and keys and values
+/// `[batch, heads, keys, head width]`. Queries and keys are normalised.
+#[derive(Clone, Debug)]
+pub(crate) struct Attention {
+    pub(crate) queries: Tensor<4>,
+    pub(crate) keys: Tensor<4>,
+    pub(crate) values: Tensor<4>,
+}
+
+impl Attention {
+    /// The attended values, as many as queries (softmax attention).
+    pub(crate) fn attended(self) -> Tensor<4> {
+        let Self { queries, keys, values } = self;
+        softmax(scaled(queries).matmul(keys.swap_dims(2, 3)), 3).matmul(values)
+    }
+
+    /// The same, [`CHUNK`] queries at a time: scores of all queries with all keys are never held at once.
+    /// Remembers no gradients.
+    pub(crate) fn attended_in_chunks(&self) -> Tensor<4> {
+        let keys = self.keys.clone().swap_dims(2, 3);
+        let chunks = self.queries.clone().split(CHUNK, 2).into_iter();
+        Tensor::cat(
+            chunks
+                .map(|queries| softmax(scaled(queries).matmul(keys.clone()), 3).matmul(self.values.clone()))
+                .collect(),
+            2,
+        )
+    }
+
+    /// The slopes of queries, keys and values, from those of the attended values: scores are computed again,
+    /// [`CHUNK`] queries at a time (Dao et al., 2022, section 3.1, without its tiles of keys).
+    pub(crate) fn slopes(&self, attended: &Tensor<4>) -> Self {
+        let Self { queries, keys, values } = self;
+        let scale = scale(queries);
+        let (mut of_queries, mut of_keys, mut of_values) =
+            (Vec::new(), keys.zeros_like(), values.zeros_like());
+        let slopes = attended.clone().split(CHUNK, 2);
+        for (queries, slope) in queries.clone().split(CHUNK, 2).into_iter().zip(slopes) {
+            let queries = queries.mul_scalar(scale);
+            let weights = softmax(queries.clone().matmul(keys.clone().swap_dims(2, 3)), 3);
+            of_values = of_values.add(weights.clone().swap_dims(2, 3).matmul(slope.clone()));
+            let of_weights = slope.matmul(values.clone().swap_dims(2, 3));
+            let mean = of_weights.clone().mul(weights.clone()).sum_dim(3);
+            let of_scores = weights.mul(of_weights.sub(mean));
+            of_queries.push(of_scores.clone().matmul(keys.clone()).mul_scalar(scale));
+            of_keys = of_keys.add(of_scores.swap_dims(2, 3).matmul(queries));
+        }
+        Self { queries: Tensor::cat(of_queries, 2), keys: of_keys, values: of_values }
+    }
+
+    /// Without what gradients would be remembered for.
+    pub(crate) fn inner(&self) -> Self {
+        let inner = |part: &Tensor<4>| part.clone().inner();
+        Self { queries: inner(&self.queries), keys: inner(&self.keys), values: inner(&self.values) }
+    }
+}
+
+/// Queries whose scores are held at once where scores are computed in chunks.
+const CHUNK: usize = 256;
+
+fn scale(queries: &Tensor<4>) -> f32 {
+    1.0 / (queries.dims()[3] as f32).sqrt()
+}
+
+fn scaled(queries: Tensor<4>) -> Tensor<4> {
+    let scale = scale(&queries);
+    queries.mul_scalar(scale)
 }
 
 #[cfg(test)]
@@ -159,6 +222,29 @@ mod tests {
             assert!((product([0.5, 1.0, 2.0], way) - product([1.5, -4.0, 0.0], way)).abs() < 1e-4);
             assert!((product([0.5, 1.0, 2.0], way) - still).abs() > 1e-3);
         }
+    }
+
+    #[test]
+    fn chunks_attend_and_slope_as_the_whole() {
+        let device = Device::flex().autodiff();
+        device.seed(3);
+        let tensor = |tokens| {
+            let shape = [2, 3, tokens, 8];
+            Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device).require_grad()
+        };
+        // More than two chunks, the last one shorter.
+        let whole = Attention { queries: tensor(2 * CHUNK + 40), keys: tensor(90), values: tensor(90) };
+        let towards = tensor(2 * CHUNK + 40).inner();
+        let attended = whole.clone().attended();
+        let chunked = whole.inner().attended_in_chunks();
+        let off = |one: Tensor<4>, two: Tensor<4>| one.sub(two).abs().max().into_scalar::<f32>();
+        assert!(off(attended.clone().inner(), chunked) < 1e-5);
+        let slopes = attended.mul(Tensor::from_inner(towards.clone())).sum().backward();
+        let found = whole.inner().slopes(&towards);
+        let expected = |part: &Tensor<4>| part.grad(&slopes).unwrap();
+        assert!(off(found.queries, expected(&whole.queries)) < 1e-4);
+        assert!(off(found.keys, expected(&whole.keys)) < 1e-4);
+        assert!(off(found.values, expected(&whole.values)) < 1e-4);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use super::attention::{Rotation, attend, join_heads, rms_norm, split_heads};
+use super::attention::{Attention, Rotation, join_heads, rms_norm, split_heads};
 use crate::size::ModelConfig;
 
 /// The numbers that a block is built from.
@@ -48,13 +48,6 @@ pub(crate) struct StreamBlock {
     heads: usize,
 }
 
-/// Queries, keys and values of one stream, `[batch, heads, tokens, head width]`.
-struct Projected {
-    queries: Tensor<4>,
-    keys: Tensor<4>,
-    values: Tensor<4>,
-}
-
 impl StreamBlock {
     pub(crate) fn new(shape: BlockShape, device: &Device) -> Self {
         let BlockShape { width, heads, feed_forward, .. } = shape;
@@ -75,26 +68,19 @@ impl StreamBlock {
         timestep.clone().add(self.modulation.val().unsqueeze::<3>())
     }
 
-    fn project(&self, tokens: &Tensor<3>, modulations: &Tensor<3>, rotation: &Rotation) -> Projected {
+    /// What the stream's own tokens attend to among themselves.
+    fn look(&self, tokens: &Tensor<3>, timestep: &Tensor<3>, rotation: &Rotation) -> Attention {
         let width = tokens.dims()[2];
-        let projected = self.attention_in.forward(modulate(tokens, modulations, 0));
+        let modulations = self.modulations(timestep);
+        let projected = self.attention_in.forward(modulate(tokens, &modulations, 0));
         let part = |index: usize| split_heads(projected.clone().narrow(2, index * width, width), self.heads);
         let queries = rms_norm(part(0)).mul(self.query_gain.val().unsqueeze::<4>());
-        Projected { queries: rotation.turn(queries), keys: rotation.turn(rms_norm(part(1))), values: part(2) }
-    }
-
-    /// The whole block of a stream that stands alone.
-    ///
-    /// # Shapes
-    /// - tokens: `[batch, tokens, width]`, likewise the output; timestep: `[batch, 6, width]`.
-    pub(crate) fn forward(&self, tokens: Tensor<3>, timestep: &Tensor<3>, rotation: &Rotation) -> Tensor<3> {
-        let modulations = self.modulations(timestep);
-        let Projected { queries, keys, values } = self.project(&tokens, &modulations, rotation);
-        self.finish(tokens, attend(queries, keys, values), &modulations)
+        Attention { queries: rotation.turn(queries), keys: rotation.turn(rms_norm(part(1))), values: part(2) }
     }
 
     /// Adds the attended values, then the feed-forward layer.
-    fn finish(&self, tokens: Tensor<3>, attended: Tensor<4>, modulations: &Tensor<3>) -> Tensor<3> {
+    fn take_in(&self, tokens: Tensor<3>, attended: Tensor<4>, timestep: &Tensor<3>) -> Tensor<3> {
+        let modulations = &self.modulations(timestep);
         let attended = self.attention_out.forward(join_heads(attended));
         let tokens = tokens.add(attended.mul(modulations.clone().narrow(1, 2, 1)));
         let hidden = relu(self.feed_forward_in.forward(modulate(&tokens, modulations, 3))).square();
@@ -123,16 +109,132 @@ pub(crate) struct DualStreamBlock {
     linked: bool,
 }
 
-/// What a block reads beside the tokens, the same for all blocks.
+/// What flows through a stack of blocks: everything that a gradient must reach.
 #[derive(Clone, Debug)]
-pub(crate) struct Conditions {
+pub(crate) struct Streams {
+    /// `[batch, picture tokens, width]`
+    pub(crate) picture: Tensor<3>,
     /// Modulations by the picture's timestep, `[batch, 6, width]`.
     pub(crate) picture_timestep: Tensor<3>,
-    pub(crate) sound_timestep: Tensor<3>,
-    pub(crate) picture_rotation: Rotation,
-    pub(crate) sound_rotation: Rotation,
-    /// Text and reference tokens, `[batch, context, width]`.
+    /// None in a model of pictures alone.
+    pub(crate) heard: Option<Heard>,
+}
+
+/// The sound's stream, and what both streams read.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    /// `[batch, sound tokens, width]`
+    pub(crate) sound: Tensor<3>,
+    /// Modulations by the sound's timestep, `[batch, 6, width]`.
+    pub(crate) timestep: Tensor<3>,
+    /// Text tokens, `[batch, context, width]`.
     pub(crate) context: Tensor<3>,
+}
+
+impl Streams {
+    /// Applies `f` to each tensor.
+    pub(crate) fn map(self, mut f: impl FnMut(Tensor<3>) -> Tensor<3>) -> Self {
+        Self {
+            picture: f(self.picture),
+            picture_timestep: f(self.picture_timestep),
+            heard: self.heard.map(|Heard { sound, timestep, context }| Heard {
+                sound: f(sound),
+                timestep: f(timestep),
+                context: f(context),
+            }),
+        }
+    }
+
+    /// The tensors, in the order in which [`Streams::map`] meets them.
+    pub(crate) fn tensors(&self) -> Vec<Tensor<3>> {
+        let heard =
+            self.heard.iter().flat_map(|Heard { sound, timestep, context }| [sound, timestep, context]);
+        [&self.picture, &self.picture_timestep].into_iter().chain(heard).cloned().collect()
+    }
+}
+
+/// By how much the tokens of each stream are turned.
+#[derive(Clone, Debug)]
+pub(crate) struct Rotations {
+    pub(crate) picture: Rotation,
+    pub(crate) sound: Option<Rotation>,
+}
+
+impl Rotations {
+    /// Without what gradients would be remembered for.
+    pub(crate) fn inner(&self) -> Self {
+        Self { picture: self.picture.inner(), sound: self.sound.as_ref().map(Rotation::inner) }
+    }
+}
+
+/// A block, in the two parts that lie before and behind its attention.
+pub(crate) trait Attending: Module {
+    /// What attends to what.
+    fn look(&self, streams: &Streams, rotations: &Rotations) -> Vec<Attention>;
+
+    /// The streams with the attended values, one for each of what [`Attending::look`] gave.
+    fn take_in(&self, streams: Streams, attended: Vec<Tensor<4>>) -> Streams;
+
+    fn forward(&self, streams: Streams, rotations: &Rotations) -> Streams {
+        let attended = self.look(&streams, rotations).into_iter().map(Attention::attended).collect();
+        self.take_in(streams, attended)
+    }
+}
+
+/// A stream that stands alone.
+impl Attending for StreamBlock {
+    fn look(&self, streams: &Streams, rotations: &Rotations) -> Vec<Attention> {
+        vec![self.look(&streams.picture, &streams.picture_timestep, &rotations.picture)]
+    }
+
+    fn take_in(&self, streams: Streams, attended: Vec<Tensor<4>>) -> Streams {
+        let Streams { picture, picture_timestep, heard } = streams;
+        let picture = attended
+            .into_iter()
+            .fold(picture, |picture, attended| self.take_in(picture, attended, &picture_timestep));
+        Streams { picture, picture_timestep, heard }
+    }
+}
+
+impl Attending for DualStreamBlock {
+    fn look(&self, streams: &Streams, rotations: &Rotations) -> Vec<Attention> {
+        let picture = self.picture.look(&streams.picture, &streams.picture_timestep, &rotations.picture);
+        let (Some(Heard { sound, timestep, context }), Some(rotation)) = (&streams.heard, &rotations.sound)
+        else {
+            return vec![picture];
+        };
+        let sound = self.sound.look(sound, timestep, rotation);
+        let context = self.context_in.forward(context.clone());
+        let width = context.dims()[2] / 2;
+        let keys = rms_norm(split_heads(context.clone().narrow(2, 0, width), self.heads));
+        let values = split_heads(context.narrow(2, width, width), self.heads);
+        if self.linked {
+            return vec![Attention {
+                queries: Tensor::cat(vec![picture.queries, sound.queries], 2),
+                keys: Tensor::cat(vec![picture.keys, sound.keys, keys], 2),
+                values: Tensor::cat(vec![picture.values, sound.values, values], 2),
+            }];
+        }
+        let alone = |stream: Attention| Attention {
+            queries: stream.queries,
+            keys: Tensor::cat(vec![stream.keys, keys.clone()], 2),
+            values: Tensor::cat(vec![stream.values, values.clone()], 2),
+        };
+        vec![alone(picture), alone(sound)]
+    }
+
+    fn take_in(&self, streams: Streams, attended: Vec<Tensor<4>>) -> Streams {
+        let Streams { picture, picture_timestep, heard } = streams;
+        let attended = Tensor::cat(attended, 2);
+        let [_, tokens, _] = picture.dims();
+        let seen = attended.clone().narrow(2, 0, tokens);
+        let heard = heard.map(|Heard { sound, timestep, context }| {
+            let attended = attended.narrow(2, tokens, sound.dims()[1]);
+            Heard { sound: self.sound.take_in(sound, attended, &timestep), timestep, context }
+        });
+        let picture = self.picture.take_in(picture, seen, &picture_timestep);
+        Streams { picture, picture_timestep, heard }
+    }
 }
 
 impl DualStreamBlock {
@@ -144,47 +246,5 @@ impl DualStreamBlock {
             heads: shape.heads,
             linked: shape.linked,
         }
-    }
-
-    /// # Shapes
-    /// - picture: `[batch, picture tokens, width]`; sound: `[batch, sound tokens, width]`; likewise the output.
-    pub(crate) fn forward(
-        &self,
-        picture: Tensor<3>,
-        sound: Tensor<3>,
-        conditions: &Conditions,
-    ) -> (Tensor<3>, Tensor<3>) {
-        let [_, picture_tokens, width] = picture.dims();
-        let sound_tokens = sound.dims()[1];
-        let picture_modulations = self.picture.modulations(&conditions.picture_timestep);
-        let sound_modulations = self.sound.modulations(&conditions.sound_timestep);
-
-        let from_picture = self.picture.project(&picture, &picture_modulations, &conditions.picture_rotation);
-        let from_sound = self.sound.project(&sound, &sound_modulations, &conditions.sound_rotation);
-        let context = self.context_in.forward(conditions.context.clone());
-        let context_keys = rms_norm(split_heads(context.clone().narrow(2, 0, width), self.heads));
-        let context_values = split_heads(context.narrow(2, width, width), self.heads);
-
-        let (to_picture, to_sound) = if self.linked {
-            let attended = attend(
-                Tensor::cat(vec![from_picture.queries, from_sound.queries], 2),
-                Tensor::cat(vec![from_picture.keys, from_sound.keys, context_keys], 2),
-                Tensor::cat(vec![from_picture.values, from_sound.values, context_values], 2),
-            );
-            (attended.clone().narrow(2, 0, picture_tokens), attended.narrow(2, picture_tokens, sound_tokens))
-        } else {
-            let alone = |stream: Projected| {
-                attend(
-                    stream.queries,
-                    Tensor::cat(vec![stream.keys, context_keys.clone()], 2),
-                    Tensor::cat(vec![stream.values, context_values.clone()], 2),
-                )
-            };
-            (alone(from_picture), alone(from_sound))
-        };
-        (
-            self.picture.finish(picture, to_picture, &picture_modulations),
-            self.sound.finish(sound, to_sound, &sound_modulations),
-        )
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod latents;
 pub(crate) mod looks;
 pub(crate) mod memory;
 pub(crate) mod mlp;
+pub(crate) mod recompute;
 pub(crate) mod sound;
 pub(crate) mod text;
 pub(crate) mod timestep;

@@ -8,7 +8,7 @@ use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::attention::{attend, join_heads, rms_norm, split_heads};
+use super::attention::{Attention, join_heads, rms_norm, split_heads};
 use super::block::BlockShape;
 
 /// Words of a prompt that `nano` and its kin read; further ones are cut.
@@ -41,7 +41,8 @@ impl TextBlock {
         let width = tokens.dims()[2];
         let projected = self.attention_in.forward(rms_norm(tokens.clone()));
         let part = |index: usize| split_heads(projected.clone().narrow(2, index * width, width), self.heads);
-        let attended = attend(rms_norm(part(0)), rms_norm(part(1)), part(2));
+        let attention = Attention { queries: rms_norm(part(0)), keys: rms_norm(part(1)), values: part(2) };
+        let attended = attention.attended();
         let tokens = tokens.add(self.attention_out.forward(join_heads(attended)));
         let hidden = relu(self.feed_forward_in.forward(rms_norm(tokens.clone()))).square();
         tokens.add(self.feed_forward_out.forward(hidden))

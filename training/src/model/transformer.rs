@@ -9,7 +9,7 @@ use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 
 use super::attention::Rotation;
-use super::block::{BlockShape, Conditions, DualStreamBlock, modulate};
+use super::block::{Attending, BlockShape, DualStreamBlock, Heard, Rotations, Streams, modulate};
 use super::latents::{FRAMES_PER_TOKEN, LOOK, Latents, TOKENS, VOICE_CODE, token_seconds};
 use super::text::{PROMPT_WORDS, TextEncoder};
 use super::timestep::TimestepEmbedding;
@@ -246,13 +246,12 @@ impl FlowTransformer {
         let mut picture_seconds = sound_seconds.clone();
         picture_seconds.extend([TIMELESS_S; ACTORS + 1]);
         sound_seconds.push(TIMELESS_S);
-        let conditions = Conditions {
-            picture_timestep: self.picture_timestep.forward(picture_timesteps),
-            sound_timestep: self.sound_timestep.forward(sound_timesteps),
-            picture_rotation: Rotation::new(&picture_seconds, self.head_width, &device),
-            sound_rotation: Rotation::new(&sound_seconds, self.head_width, &device),
-            context,
+        let rotations = Rotations {
+            picture: Rotation::new(&picture_seconds, self.head_width, &device),
+            sound: Some(Rotation::new(&sound_seconds, self.head_width, &device)),
         };
+        let picture_timestep = self.picture_timestep.forward(picture_timesteps);
+        let sound_timestep = self.sound_timestep.forward(sound_timesteps);
         let Known { values, mask } = known;
         let given = values.clone().zip(mask.spread(values), Tensor::mul);
         let embed = |layer: &Linear, noisy: Tensor<3>, given: Tensor<3>, mask: &Tensor<3>| {
@@ -267,13 +266,15 @@ impl FlowTransformer {
             embed(&self.sound_in, noisy.sound, given.sound, &mask.sound),
             embed(&self.voice_in, noisy.voice, given.voice, &mask.voice),
         ];
-        let mut picture = Tensor::cat(picture, 1).add(self.picture_positions.val().unsqueeze::<3>());
-        let mut sound = Tensor::cat(sound, 1).add(self.sound_positions.val().unsqueeze::<3>());
-        for block in &self.blocks {
-            (picture, sound) = block.forward(picture, sound, &conditions);
-        }
-        let picture = modulate(&picture, &conditions.picture_timestep, 0);
-        let sound = modulate(&sound, &conditions.sound_timestep, 0);
+        let sound = Tensor::cat(sound, 1).add(self.sound_positions.val().unsqueeze::<3>());
+        let streams = Streams {
+            picture: Tensor::cat(picture, 1).add(self.picture_positions.val().unsqueeze::<3>()),
+            picture_timestep: picture_timestep.clone(),
+            heard: Some(Heard { sound: sound.clone(), timestep: sound_timestep.clone(), context }),
+        };
+        let streams = self.blocks.iter().fold(streams, |streams, block| block.forward(streams, &rotations));
+        let picture = modulate(&streams.picture, &picture_timestep, 0);
+        let sound = modulate(&streams.heard.map_or(sound, |heard| heard.sound), &sound_timestep, 0);
         Latents {
             tracks: self.tracks_out.forward(picture.clone().narrow(1, 0, TOKENS)),
             actors: self.actors_out.forward(picture.clone().narrow(1, TOKENS, ACTORS)),

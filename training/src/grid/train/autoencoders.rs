@@ -84,7 +84,7 @@ fn noise<const D: usize>(
     Tensor::from_data(TensorData::new(numbers, shape), device)
 }
 
-fn rng_of(seed: u64, Shard { step, index }: Shard) -> ChaCha8Rng {
+fn rng_of(seed: u64, Shard { step, index, .. }: Shard<'_>) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ index as u64);
     rng.set_stream(step + 1);
     rng

@@ -240,10 +240,10 @@ pub(super) fn train(set: &Set<'_>, descent: Descent<'_>) -> Result<GridTransform
     Ok(descent.run(
         model,
         |model| groups(model, &[]),
-        |model, Shard { step, index }| {
+        |model, Shard { step, index, device }| {
             let mut rng = ChaCha8Rng::seed_from_u64(derive(seed, "batch") ^ index as u64);
             rng.set_stream(step + 1);
-            set.lesson(model, size, rng, device).loss(model)
+            set.lesson(model, size, rng, device).slope(model, plan.recompute)
         },
     )?)
 }

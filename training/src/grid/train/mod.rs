@@ -30,7 +30,7 @@ use super::footage::Footage;
 use super::model::{GridCard, GridModel, save};
 use super::phyworld::SHOWN_FRAMES;
 use crate::train::claim;
-use crate::train::descent::Descent;
+use crate::train::descent::{Descent, workers};
 use crate::words::Vocabulary;
 
 /// Words of a vocabulary at most.
@@ -57,6 +57,10 @@ pub struct GridPlan {
     pub flow_batch: usize,
     /// Parts of a step of the transformer that are worked on at the same time.
     pub shards: usize,
+    /// Whether the transformer's activations are computed again in the backward pass instead of kept: far less
+    /// memory for a third more time.
+    #[serde(default)]
+    pub recompute: bool,
     pub checkpoint_every: u64,
 }
 
@@ -74,6 +78,7 @@ impl GridPlan {
             flow_steps: 4,
             flow_batch: 2,
             shards: 1,
+            recompute: false,
             checkpoint_every: 2,
         }
     }
@@ -91,6 +96,7 @@ impl GridPlan {
             flow_steps: 6_000,
             flow_batch: 16,
             shards: 2,
+            recompute: false,
             checkpoint_every: 250,
         };
         let large = |picture_batch, flow_steps, flow_batch| Self {
@@ -104,6 +110,7 @@ impl GridPlan {
             flow_steps,
             flow_batch,
             shards: 1,
+            recompute: true,
             checkpoint_every: 500,
         };
         match size {
@@ -199,6 +206,8 @@ impl Ground<'_> {
             name,
             steps,
             shards: shards.max(1),
+            workers: workers(self.options.device, shards)?,
+            effort: None,
             device: self.learning,
             checkpoint_every: self.options.plan.checkpoint_every,
             averaging: 0.998,
