@@ -59,6 +59,29 @@ proptest! {
     }
 
     #[test]
+    fn where_floor_and_ramp_meet_no_energy_is_won(
+        radius in 0.3..0.9_f32,
+        (vx, vy, spin) in (0.0..4.0_f32, -6.0..0.0_f32, -4.0..4.0_f32),
+        off in -0.02..0.02_f32,
+    ) {
+        let ramp = Ramp { foot_x_m: 5.0, length_m: 2.9, height_m: 1.5, mirrored: false };
+        // In the wedge, the ball touches both.
+        let wedge_x_m = 5.0 - radius * (ramp.angle_rad() / 2.0).tan();
+        let fall_s = 0.4;
+        let start = (wedge_x_m + off - vx * fall_s, radius - vy * fall_s + GRAVITY_M_S2 * fall_s * fall_s / 2.0);
+        let world = world(vec![ball(radius, start, (vx, vy), spin)], Some(Fixture::Ramp(ramp)));
+        let mut run = Run::new(&world);
+        let mut before_j = energy_j(&world, &run.states());
+        for frame in 0..(FPS as usize * 6 / 10) {
+            run.advance(frame);
+            let after_j = energy_j(&world, &run.states());
+            prop_assert!(after_j <= before_j * 1.003 + 0.02, "frame {}: {} J then {} J", frame, before_j, after_j);
+            before_j = after_j;
+        }
+        prop_assert!(!run.contacts.is_empty());
+    }
+
+    #[test]
     fn a_head_on_meeting_keeps_momentum_and_the_restitution(
         (left, right) in (0.3..0.9_f32, 0.3..0.9_f32),
         (fast, slow) in (1.0..3.0_f32, -2.0..0.5_f32),
