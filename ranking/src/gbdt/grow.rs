@@ -70,7 +70,8 @@ impl Grower<'_> {
         let mut tree = Tree::default();
         while leaves.len() < self.settings.leaves {
             let gain = |leaf: &Leaf| leaf.split.map_or(f64::NEG_INFINITY, |split| split.gain);
-            let better = |best: usize, at: usize| if gain(&leaves[at]) > gain(&leaves[best]) { at } else { best };
+            let better =
+                |best: usize, at: usize| if gain(&leaves[at]) > gain(&leaves[best]) { at } else { best };
             let best = (0..leaves.len()).reduce(better).unwrap_or(0);
             let Some(split) = leaves[best].split else { break };
             let leaf = leaves.swap_remove(best);
@@ -105,7 +106,8 @@ impl Grower<'_> {
         for (larger, smaller) in larger.iter_mut().flatten().zip(smaller.iter().flatten()) {
             *larger = larger.less(*smaller);
         }
-        let (of_left, of_right) = if left.len() <= right.len() { (smaller, larger) } else { (larger, smaller) };
+        let (of_left, of_right) =
+            if left.len() <= right.len() { (smaller, larger) } else { (larger, smaller) };
         (self.leaf(left, of_left, Some((node, true))), self.leaf(right, of_right, Some((node, false))))
     }
 

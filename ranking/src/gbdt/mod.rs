@@ -13,8 +13,8 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-pub use self::bins::Table;
 use self::bins::Binned;
+pub use self::bins::Table;
 use self::grow::Grower;
 
 /// What the trees minimise.
@@ -93,7 +93,11 @@ impl Tree {
     fn is_sound(&self, features: usize) -> bool {
         let nodes = self.feature.len();
         let child_is_sound = |(at, &child): (usize, &i32)| {
-            if child < 0 { (!child as usize) < self.value.len() } else { child as usize > at && (child as usize) < nodes }
+            if child < 0 {
+                (!child as usize) < self.value.len()
+            } else {
+                child as usize > at && (child as usize) < nodes
+            }
         };
         [self.threshold.len(), self.missing_left.len(), self.left.len(), self.right.len()] == [nodes; 4]
             && self.value.len() == nodes + 1

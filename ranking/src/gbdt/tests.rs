@@ -5,7 +5,16 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 
 fn small() -> Settings {
-    Settings { trees: 60, leaves: 8, learning_rate: 0.2, leaf_rows: 5, l2: 1.0, feature_share: 1.0, row_share: 1.0, ..Settings::default() }
+    Settings {
+        trees: 60,
+        leaves: 8,
+        learning_rate: 0.2,
+        leaf_rows: 5,
+        l2: 1.0,
+        feature_share: 1.0,
+        row_share: 1.0,
+        ..Settings::default()
+    }
 }
 
 /// Four features, one of them at times missing; the target is the exclusive or of the first two.
@@ -28,7 +37,8 @@ fn exclusive_or(rows: usize) -> (Table, Vec<f32>) {
 fn learns_what_no_line_can_tell() {
     let (table, target) = exclusive_or(2_000);
     let scores = Gbdt::fit(&table, &target, &small()).scores(&table);
-    let right = scores.iter().zip(&target).filter(|(score, target)| (**score > 0.0) == (**target > 0.5)).count();
+    let right =
+        scores.iter().zip(&target).filter(|(score, target)| (**score > 0.0) == (**target > 0.5)).count();
     assert!(right > 1_950, "{right} of 2000");
 }
 
@@ -68,7 +78,11 @@ fn the_absolute_error_finds_medians_and_the_squared_error_means() {
     for (objective, expected) in [(Objective::Absolute, 0.0), (Objective::Squared, 100.0 / 3.0)] {
         let fitted = Gbdt::fit(&table, &target, &Settings { objective, l2: 0.0, ..small() });
         for side in [0.0, 1.0] {
-            assert!((fitted.score(&[side]) - expected).abs() < 1.0, "{objective:?}: {}", fitted.score(&[side]));
+            assert!(
+                (fitted.score(&[side]) - expected).abs() < 1.0,
+                "{objective:?}: {}",
+                fitted.score(&[side])
+            );
         }
     }
 }

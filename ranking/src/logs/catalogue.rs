@@ -41,7 +41,8 @@ pub const USER_NUMBERS: [&str; 25] = [
     "onehot_feat17",
 ];
 /// Attributes of a clip that are names.
-pub const VIDEO_NAMES: [&str; 6] = ["author_id", "music_id", "tag", "video_type", "upload_type", "music_type"];
+pub const VIDEO_NAMES: [&str; 6] =
+    ["author_id", "music_id", "tag", "video_type", "upload_type", "music_type"];
 pub const AUTHOR: usize = 0;
 pub const MUSIC: usize = 1;
 pub const TAG: usize = 2;
@@ -158,8 +159,9 @@ impl Catalogue {
                 let degree = cells.text(1, row).map(str::to_owned);
                 degrees.extend(degree.clone());
                 read_degrees.push((user, degree));
-                self.users[user] =
-                    (0..USER_NUMBERS.len()).map(|at| cells.number(at + 2, row).map(|number| number as f32)).collect();
+                self.users[user] = (0..USER_NUMBERS.len())
+                    .map(|at| cells.number(at + 2, row).map(|number| number as f32))
+                    .collect();
             }
         })?;
         self.skipped += torn;
@@ -191,7 +193,8 @@ impl Catalogue {
                 for (at, number) in names.iter_mut().enumerate() {
                     *number = name(at);
                 }
-                let number = |at: usize| cells.number(1 + VIDEO_NAMES.len() + at, row).map(|number| number as f32);
+                let number =
+                    |at: usize| cells.number(1 + VIDEO_NAMES.len() + at, row).map(|number| number as f32);
                 let uploaded = cells.text(1 + VIDEO_NAMES.len() + VIDEO_NUMBERS.len(), row);
                 self.videos[video] = Video {
                     names,
@@ -234,13 +237,15 @@ impl Catalogue {
                 marked.reverse();
                 let length = cells.number(4, row).unwrap_or(marked.len() as f64) as f32;
                 last_times.push((user, cells.number(5, row)));
-                self.histories[user] = History { length, last_days_ago: 0.0, watched: marked, long_watched, liked };
+                self.histories[user] =
+                    History { length, last_days_ago: 0.0, watched: marked, long_watched, liked };
             }
         })?;
         self.skipped += torn;
         let latest = last_times.iter().filter_map(|(_, last)| *last).fold(f64::NEG_INFINITY, f64::max);
         for (user, last) in last_times {
-            self.histories[user].last_days_ago = last.map_or(-1.0, |last| ((latest - last) / 86_400_000.0) as f32);
+            self.histories[user].last_days_ago =
+                last.map_or(-1.0, |last| ((latest - last) / 86_400_000.0) as f32);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kinora_schema::ranking::Task;
 use serde::Serialize;
 
-use super::catalogue::{AUTHOR, NONE};
+use super::catalogue::NONE;
 use super::impression::{Log, TASKS_HERE};
 use super::interval::{Draws, Interval};
 use super::ranker::LogRanker;
@@ -149,9 +149,8 @@ pub fn evaluate_log(model: &Path, paths: &[PathBuf], seed: u64) -> Result<LogRep
 
 fn head(scores: &[f32], outcomes: &[bool], people: &[u32], draws: &Draws) -> HeadFigures {
     type Measure = fn(&[f32], &[bool]) -> Option<f64>;
-    let interval = |measure: Measure| {
-        draws.interval(|rows, _| measure(&pick(scores, rows), &pick(outcomes, rows)))
-    };
+    let interval =
+        |measure: Measure| draws.interval(|rows, _| measure(&pick(scores, rows), &pick(outcomes, rows)));
     HeadFigures {
         positives: outcomes.iter().filter(|&&outcome| outcome).count(),
         figures: Figures {
@@ -173,9 +172,8 @@ fn head(scores: &[f32], outcomes: &[bool], people: &[u32], draws: &Draws) -> Hea
 
 fn watch(predicted: &[f32], watched: &[f32], draws: Option<&Draws>) -> WatchFigures {
     type Measure = fn(&[f32], &[f32]) -> Option<f64>;
-    let interval = |measure: Measure| {
-        draws?.interval(|rows, _| measure(&pick(predicted, rows), &pick(watched, rows)))
-    };
+    let interval =
+        |measure: Measure| draws?.interval(|rows, _| measure(&pick(predicted, rows), &pick(watched, rows)));
     WatchFigures {
         rows: watched.len(),
         xauc: metrics::xauc(predicted, watched),
@@ -189,11 +187,18 @@ fn watch(predicted: &[f32], watched: &[f32], draws: Option<&Draws>) -> WatchFigu
     }
 }
 
-fn by_duration(log: &Log, people: &[u32], predicted: &[f32], watched: &[f32], seed: u64) -> Vec<DurationBucket> {
+fn by_duration(
+    log: &Log,
+    people: &[u32],
+    predicted: &[f32],
+    watched: &[f32],
+    seed: u64,
+) -> Vec<DurationBucket> {
     let duration = |row: u32| log.impressions[row as usize].duration_ms;
     let mut order: Vec<u32> = (0..log.len() as u32).filter(|&row| duration(row).is_finite()).collect();
     order.sort_by(|&a, &b| duration(a).total_cmp(&duration(b)));
-    let buckets = (0..BUCKETS).map(|bucket| &order[bucket * order.len() / BUCKETS..(bucket + 1) * order.len() / BUCKETS]);
+    let buckets = (0..BUCKETS)
+        .map(|bucket| &order[bucket * order.len() / BUCKETS..(bucket + 1) * order.len() / BUCKETS]);
     buckets
         .filter(|rows| !rows.is_empty())
         .map(|rows| {
@@ -222,8 +227,9 @@ fn by_creator(ranker: &LogRanker, log: &Log, people: &[u32], clicks: &[f32]) -> 
     order.sort_by(|&a, &b| exposure[a as usize].total_cmp(&exposure[b as usize]));
     let top = top_halves(people, clicks);
     let tops = top.iter().filter(|&&is_top| is_top).count() as f64;
-    let groups = (0..CREATOR_GROUPS)
-        .map(|group| &order[group * order.len() / CREATOR_GROUPS..(group + 1) * order.len() / CREATOR_GROUPS]);
+    let groups = (0..CREATOR_GROUPS).map(|group| {
+        &order[group * order.len() / CREATOR_GROUPS..(group + 1) * order.len() / CREATOR_GROUPS]
+    });
     groups
         .filter(|rows| !rows.is_empty())
         .map(|rows| {

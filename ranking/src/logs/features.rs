@@ -88,7 +88,14 @@ impl State {
     }
 
     /// Long views and likes a watch of the histories, by whom and of what.
-    fn watches(&self, shown: &Impression, user: u32, video: u32, record: Option<&Video>, writer: &mut Writer<'_>) {
+    fn watches(
+        &self,
+        shown: &Impression,
+        user: u32,
+        video: u32,
+        record: Option<&Video>,
+        writer: &mut Writer<'_>,
+    ) {
         let (long_mean, like_mean) = self.means();
         let name = |at: usize| record.map_or(NONE, |record| record.names[at]);
         let person = self.people.get(user as usize);
@@ -117,7 +124,14 @@ impl State {
     }
 
     /// The clip against those that the person has watched.
-    fn past(&self, user: u32, video: u32, record: Option<&Video>, shown: &Impression, writer: &mut Writer<'_>) {
+    fn past(
+        &self,
+        user: u32,
+        video: u32,
+        record: Option<&Video>,
+        shown: &Impression,
+        writer: &mut Writer<'_>,
+    ) {
         const MATCHES: [(&str, usize); 5] = [
             ("tag", TAG),
             ("video_type", VIDEO_TYPE),
@@ -142,11 +156,15 @@ impl State {
             let other = &self.catalogue.videos[clip as usize];
             if let Some(record) = record {
                 for (found, (_, name)) in matches.iter_mut().zip(MATCHES) {
-                    found.add_if(record.names[name] != NONE && record.names[name] == other.names[name], *surprise);
+                    found.add_if(
+                        record.names[name] != NONE && record.names[name] == other.names[name],
+                        *surprise,
+                    );
                 }
             }
             let duration = other.numbers[0].unwrap_or(f32::NAN);
-            matches[MATCHES.len()].add_if(bucket != NONE && self.duration_bucket(duration) == bucket, *surprise);
+            matches[MATCHES.len()]
+                .add_if(bucket != NONE && self.duration_bucket(duration) == bucket, *surprise);
             near.add(self.directions.cosine(video, clip), watched.len() - 1 - at, *surprise);
         }
         for ((name, _), found) in MATCHES.iter().chain(&[("duration", 0)]).zip(matches) {

@@ -55,7 +55,9 @@ impl Cells {
     /// then the optional ones.
     pub fn text(&self, column: usize, row: usize) -> Option<&str> {
         match self.columns.get(column)?.as_ref()? {
-            Column::Text(cells) if cells.is_valid(row) => Some(cells.value(row).trim()).filter(|text| !text.is_empty()),
+            Column::Text(cells) if cells.is_valid(row) => {
+                Some(cells.value(row).trim()).filter(|text| !text.is_empty())
+            }
             _ => None,
         }
     }
@@ -98,7 +100,8 @@ pub fn read(path: &Path, columns: Columns<'_>, mut each: impl FnMut(&Cells)) -> 
     if extension == "parquet" {
         return read_parquet(path, file, columns, &mut each).map(|()| 0);
     }
-    let text: Box<dyn Read> = if extension == "gz" { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let text: Box<dyn Read> =
+        if extension == "gz" { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     read_csv(path, BufReader::new(text), columns, &mut each)
 }
 
@@ -125,8 +128,10 @@ fn read_parquet(path: &Path, file: File, columns: Columns<'_>, each: &mut impl F
     let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
     let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(parquet)?;
     for batch in reader {
-        let batch: RecordBatch = batch.map_err(|source| RankingError::Arrow { path: path.to_owned(), source })?;
-        let column = |name: &&str| batch.column_by_name(name).map(|array| to_column(path, name, array)).transpose();
+        let batch: RecordBatch =
+            batch.map_err(|source| RankingError::Arrow { path: path.to_owned(), source })?;
+        let column =
+            |name: &&str| batch.column_by_name(name).map(|array| to_column(path, name, array)).transpose();
         let asked = columns.required.iter().chain(columns.optional);
         each(&Cells { columns: asked.map(column).collect::<Result<_>>()?, rows: batch.num_rows() });
     }
@@ -143,8 +148,12 @@ fn to_column(path: &Path, name: &str, array: &ArrayRef) -> Result<Column> {
         Ok(Some(numbers.iter().flatten().collect()))
     };
     match array.data_type() {
-        DataType::List(_) => array.as_list::<i32>().iter().map(members).collect::<Result<_>>().map(Column::Lists),
-        DataType::LargeList(_) => array.as_list::<i64>().iter().map(members).collect::<Result<_>>().map(Column::Lists),
+        DataType::List(_) => {
+            array.as_list::<i32>().iter().map(members).collect::<Result<_>>().map(Column::Lists)
+        }
+        DataType::LargeList(_) => {
+            array.as_list::<i64>().iter().map(members).collect::<Result<_>>().map(Column::Lists)
+        }
         kind if kind.is_nested() => Err(wrong()),
         // Booleans are 0 and 1 in every other file.
         DataType::Boolean => to_column(path, name, &whole(array)?),
@@ -155,11 +164,17 @@ fn to_column(path: &Path, name: &str, array: &ArrayRef) -> Result<Column> {
     }
 }
 
-fn read_csv(path: &Path, text: impl Read, columns: Columns<'_>, each: &mut impl FnMut(&Cells)) -> Result<usize> {
+fn read_csv(
+    path: &Path,
+    text: impl Read,
+    columns: Columns<'_>,
+    each: &mut impl FnMut(&Cells),
+) -> Result<usize> {
     let unreadable = |error: csv::Error| RankingError::table(path, format!("it is no CSV text ({error})"));
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text);
     let header = reader.headers().map_err(unreadable)?.clone();
-    let names: Vec<String> = header.iter().map(|name| name.trim().trim_start_matches('\u{feff}').to_owned()).collect();
+    let names: Vec<String> =
+        header.iter().map(|name| name.trim().trim_start_matches('\u{feff}').to_owned()).collect();
     if names.iter().all(String::is_empty) {
         return Err(RankingError::table(path, "it is empty"));
     }

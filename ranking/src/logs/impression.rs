@@ -110,7 +110,10 @@ impl Log {
         }
         if rows.is_empty() {
             let named = paths.first().map(PathBuf::as_path).unwrap_or_else(|| std::path::Path::new(""));
-            return Err(RankingError::table(named, format!("it has no impressions ({skipped} rows are unreadable)")));
+            return Err(RankingError::table(
+                named,
+                format!("it has no impressions ({skipped} rows are unreadable)"),
+            ));
         }
         // Ties keep an order of their own, so that the order of the files does not matter.
         rows.sort_by_key(|(shown, _)| (shown.time_ms, shown.user_id, shown.video_id));

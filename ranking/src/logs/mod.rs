@@ -18,7 +18,6 @@ pub mod similarity;
 pub mod state;
 pub mod train;
 
-
 pub use evaluate::{LogReport, evaluate_log};
 pub use ranker::LogRanker;
 pub use train::{LogTrainOptions, LogTrainReport, train_log};

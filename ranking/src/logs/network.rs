@@ -112,7 +112,14 @@ pub struct NetworkSettings {
 
 impl Default for NetworkSettings {
     fn default() -> Self {
-        Self { hidden: [256, 128], dropout: 0.2, epochs: 2, batch: 128, learning_rate: 7e-4, weight_decay: 0.3 }
+        Self {
+            hidden: [256, 128],
+            dropout: 0.2,
+            epochs: 2,
+            batch: 128,
+            learning_rate: 7e-4,
+            weight_decay: 0.3,
+        }
     }
 }
 
@@ -156,7 +163,8 @@ impl Network {
     ) -> Result<Self> {
         let training = device.clone().autodiff();
         let inputs = quantiles.width();
-        let mut network = seeded(&training, derive(seed, "network"), || Self::new(settings, inputs, &training));
+        let mut network =
+            seeded(&training, derive(seed, "network"), || Self::new(settings, inputs, &training));
         let mut optimizer = AdamWConfig::new().with_weight_decay(settings.weight_decay as f32).init();
         let mut rows: Vec<usize> = (0..table.rows()).collect();
         let batches = rows.len().div_ceil(settings.batch);
@@ -167,7 +175,8 @@ impl Network {
             for chunk in rows.chunks(settings.batch) {
                 let output = network.forward(batch(table, quantiles, chunk, &training));
                 let wanted = chunk.iter().flat_map(|&row| targets[row]).collect();
-                let wanted = Tensor::from_data(TensorData::new::<f32, _>(wanted, [chunk.len(), HEADS]), &training);
+                let wanted =
+                    Tensor::from_data(TensorData::new::<f32, _>(wanted, [chunk.len(), HEADS]), &training);
                 let gradients = GradientsParams::from_grads(loss(output, wanted).backward(), &network);
                 let rise = ((step + 1) as f64 / 20.0).min(1.0);
                 let fall = 1.0 - 0.95 * step as f64 / steps as f64;
@@ -202,7 +211,8 @@ fn batch(table: &Table, quantiles: &Quantiles, rows: &[usize], device: &Device) 
 /// Log loss of the tasks, all together, and the squared error of the watch head.
 fn loss(output: Tensor<2>, wanted: Tensor<2>) -> Tensor<1> {
     let [rows, _] = output.dims();
-    let (logits, targets) = (output.clone().narrow(1, 0, WATCH_HEAD), wanted.clone().narrow(1, 0, WATCH_HEAD));
+    let (logits, targets) =
+        (output.clone().narrow(1, 0, WATCH_HEAD), wanted.clone().narrow(1, 0, WATCH_HEAD));
     // Of the logit's size where it is wrong, near zero where it is right, and never infinite.
     let sure = (sigmoid(logits.clone().abs()).log()).neg();
     let tasks = (relu(logits.clone()) - logits * targets + sure).sum();

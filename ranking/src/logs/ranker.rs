@@ -212,7 +212,9 @@ fn parse(json: &[u8]) -> Result<Card, String> {
     }
     let card: Card = serde_json::from_slice(json).map_err(|error| error.to_string())?;
     let blend_is_sound = |blend: &Blend| {
-        blend.network.is_finite() && blend.calibration.slope.is_finite() && blend.calibration.offset.is_finite()
+        blend.network.is_finite()
+            && blend.calibration.slope.is_finite()
+            && blend.calibration.offset.is_finite()
     };
     let sound = [
         ("tasks", card.tasks == TASKS_HERE),

@@ -32,7 +32,8 @@ impl Directions {
             clips.dedup();
             clips.iter().for_each(|&clip| counts[clip as usize] += 1.0);
         }
-        let person_scale: Vec<f32> = watched.iter().map(|clips| 1.0 / (clips.len() as f32 + PRIOR).sqrt()).collect();
+        let person_scale: Vec<f32> =
+            watched.iter().map(|clips| 1.0 / (clips.len() as f32 + PRIOR).sqrt()).collect();
         let clip_scale: Vec<f32> = counts.iter().map(|count| 1.0 / (count + PRIOR).sqrt()).collect();
         let mut people_of: Vec<Vec<u32>> = vec![Vec::new(); videos];
         for (person, clips) in watched.iter().enumerate() {
@@ -47,7 +48,9 @@ impl Directions {
                     let mut sum = [0.0; DIMENSIONS];
                     for &at in list {
                         let weight = scale * other[at as usize];
-                        sum.iter_mut().zip(&from[at as usize]).for_each(|(sum, value)| *sum += weight * value);
+                        sum.iter_mut()
+                            .zip(&from[at as usize])
+                            .for_each(|(sum, value)| *sum += weight * value);
                     }
                     sum
                 })

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use kinora_schema::ranking::Task;
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::{AUTHOR, Catalogue, MUSIC, NONE, TAG, UPLOAD_TYPE, VIDEO_TYPE};
+use super::catalogue::{AUTHOR, Catalogue, MUSIC, NONE, TAG, UPLOAD_TYPE};
 use super::impression::{Impression, Outcome};
 use super::similarity::Directions;
 
@@ -41,7 +41,7 @@ impl Tally {
 }
 
 /// What impressions are grouped by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Group {
     pub name: &'static str,
     /// Rows of the prior that its means are pulled to zero by.
@@ -320,7 +320,8 @@ impl State {
 /// The signals of an outcome, in the order of [`SIGNALS`].
 fn signals(outcome: &Outcome) -> [f32; SIGNALS.len()] {
     let flag = |is: bool| f32::from(u8::from(is));
-    let engaged = [Task::Follow, Task::Comment, Task::Share, Task::ProfileEnter].map(|task| outcome.has(task));
+    let engaged =
+        [Task::Follow, Task::Comment, Task::Share, Task::ProfileEnter].map(|task| outcome.has(task));
     [
         flag(outcome.has(Task::Click)),
         flag(outcome.has(Task::LongView)),
@@ -350,4 +351,3 @@ fn bucket_of(edges: &[f32], duration_ms: f32) -> u32 {
 pub fn key(one: u32, other: u32) -> u64 {
     u64::from(one) << 32 | u64::from(other)
 }
-

@@ -20,7 +20,7 @@ use serde_json::json;
 use super::catalogue::Catalogue;
 use super::impression::{Log, Outcome, TASKS_HERE};
 use super::network::{HEADS, Network, NetworkSettings, Quantiles, WATCH_HEAD};
-use super::ranker::{Blend, Card, LogRanker, TrainedOn, blend, mean_scores, network_score, table};
+use super::ranker::{Blend, Card, LogRanker, TrainedOn, blend, network_score, table};
 use super::state::State;
 use crate::calibrate::Platt;
 use crate::error::{RankingError, Result};
@@ -127,14 +127,25 @@ pub fn train_log(options: &LogTrainOptions) -> Result<Option<LogTrainReport>> {
 
     // --- The heads on all days but the last, to choose by the last.
     let targets: Vec<[f32; HEADS]> = log.outcomes.iter().map(targets).collect();
-    let of_head = |head: usize, rows: &[usize]| -> Vec<f32> {
-        rows.iter().map(|&row| if head == WATCH_HEAD { log.outcomes[row].watch_ms / 1000.0 } else { targets[row][head] }).collect()
-    };
+    let of_head =
+        |head: usize, rows: &[usize]| -> Vec<f32> {
+            rows.iter()
+                .map(|&row| {
+                    if head == WATCH_HEAD { log.outcomes[row].watch_ms / 1000.0 } else { targets[row][head] }
+                })
+                .collect()
+        };
     let (fit_table, held_table) = (features.select(&fitted), features.select(&held_out));
     let quantiles = Quantiles::fit(&features);
     let fit_targets: Vec<[f32; HEADS]> = fitted.iter().map(|&row| targets[row]).collect();
-    let network =
-        Network::fit(&fit_table, &quantiles, &fit_targets, &plan.network, derive(options.seed, "held"), &device)?;
+    let network = Network::fit(
+        &fit_table,
+        &quantiles,
+        &fit_targets,
+        &plan.network,
+        derive(options.seed, "held"),
+        &device,
+    )?;
     let network_scores = network.scores(&held_table, &quantiles, &device)?;
     let mut chosen: Vec<(usize, Blend)> = Vec::new();
     for head in 0..HEADS {
@@ -145,7 +156,8 @@ pub fn train_log(options: &LogTrainOptions) -> Result<Option<LogTrainReport>> {
         let (target, held_target) = (of_head(head, &fitted), of_head(head, &held_out));
         let trees = Gbdt::fit_until(&fit_table, &target, &settings, (&held_table, &held_target), PATIENCE);
         let tree_scores = trees.scores(&held_table);
-        let from_network: Vec<f32> = network_scores.iter().map(|outputs| network_score(head, outputs)).collect();
+        let from_network: Vec<f32> =
+            network_scores.iter().map(|outputs| network_score(head, outputs)).collect();
         let blend = choose(head, &tree_scores, &from_network, &held_target);
         run.metric(head as u64, &format!("trees/{}", name(head)), trees.trees() as f64)?;
         run.metric(head as u64, &format!("network_share/{}", name(head)), f64::from(blend.network))?;
@@ -155,7 +167,8 @@ pub fn train_log(options: &LogTrainOptions) -> Result<Option<LogTrainReport>> {
 
     // --- The same on all days.
     let every: Vec<usize> = (0..log.len()).collect();
-    let network = Network::fit(&features, &quantiles, &targets, &plan.network, derive(options.seed, "all"), &device)?;
+    let network =
+        Network::fit(&features, &quantiles, &targets, &plan.network, derive(options.seed, "all"), &device)?;
     let mut trees = Vec::new();
     for (head, (best, _)) in chosen.iter().enumerate() {
         if options.interrupt.is_set() {
@@ -166,7 +179,11 @@ pub fn train_log(options: &LogTrainOptions) -> Result<Option<LogTrainReport>> {
             let settings = settings(&plan, head, log.len(), options.seed, number);
             // More rows bear more trees.
             let more = log.len() as f64 / fitted.len() as f64;
-            Gbdt::fit(&features, &target, &Settings { trees: (*best as f64 * more.min(1.25)) as usize, ..settings })
+            Gbdt::fit(
+                &features,
+                &target,
+                &Settings { trees: (*best as f64 * more.min(1.25)) as usize, ..settings },
+            )
         };
         trees.push((0..plan.bag).map(grow).collect::<Vec<Gbdt>>());
         progress.set((HEADS + head) as u64 + 3, format_args!("{} on all days", name(head)));
@@ -176,7 +193,11 @@ pub fn train_log(options: &LogTrainOptions) -> Result<Option<LogTrainReport>> {
     let heads = chosen
         .iter()
         .enumerate()
-        .map(|(head, (trees, blend))| HeadReport { head: name(head), trees: *trees, network_share: blend.network })
+        .map(|(head, (trees, blend))| HeadReport {
+            head: name(head),
+            trees: *trees,
+            network_share: blend.network,
+        })
         .collect();
     let trained = TrainedOn {
         seed: options.seed,
@@ -249,7 +270,11 @@ fn choose(head: usize, trees: &[f32], network: &[f32], target: &[f32]) -> Blend 
     };
     if head == WATCH_HEAD {
         let error = |share: f32| {
-            blended(share).iter().zip(target).map(|(score, target)| f64::from((score - target).abs())).sum::<f64>()
+            blended(share)
+                .iter()
+                .zip(target)
+                .map(|(score, target)| f64::from((score - target).abs()))
+                .sum::<f64>()
         };
         return Blend { network: least(error), calibration: Platt::default() };
     }
