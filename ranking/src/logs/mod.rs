@@ -21,3 +21,6 @@ pub mod train;
 pub use evaluate::{LogReport, evaluate_log};
 pub use ranker::LogRanker;
 pub use train::{LogTrainOptions, LogTrainReport, train_log};
+
+#[cfg(test)]
+mod tests;
