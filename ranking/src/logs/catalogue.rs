@@ -183,12 +183,11 @@ impl Catalogue {
                     continue;
                 };
                 let video = self.number_video(id) as usize;
-                let name = |at: usize| {
+                let mut name = |at: usize| {
                     let Some(text) = cells.text(1 + at, row) else { return NONE };
                     let next = numbers[at].len() as u32;
                     *numbers[at].entry(text.to_owned()).or_insert(next)
                 };
-                let mut name = name;
                 let mut names = [NONE; VIDEO_NAMES.len()];
                 for (at, number) in names.iter_mut().enumerate() {
                     *number = name(at);
@@ -232,7 +231,7 @@ impl Catalogue {
                 let mut marked: Vec<(u32, u8)> = watched
                     .into_iter()
                     .rev()
-                    .map(|video| (video, take(&mut long, video) | take(&mut like, video) << 1))
+                    .map(|video| (video, take(&mut long, video) | (take(&mut like, video) << 1)))
                     .collect();
                 marked.reverse();
                 let length = cells.number(4, row).unwrap_or(marked.len() as f64) as f32;

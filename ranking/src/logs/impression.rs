@@ -1,6 +1,6 @@
 //! Impressions of a log: files enter, what was shown and what came of it leaves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kinora_schema::ranking::{TASKS, Task};
 
@@ -109,11 +109,9 @@ impl Log {
             })?;
         }
         if rows.is_empty() {
-            let named = paths.first().map(PathBuf::as_path).unwrap_or_else(|| std::path::Path::new(""));
-            return Err(RankingError::table(
-                named,
-                format!("it has no impressions ({skipped} rows are unreadable)"),
-            ));
+            let named = paths.first().map_or(Path::new(""), PathBuf::as_path);
+            let reason = format!("it has no impressions ({skipped} rows are unreadable)");
+            return Err(RankingError::table(named, reason));
         }
         // Ties keep an order of their own, so that the order of the files does not matter.
         rows.sort_by_key(|(shown, _)| (shown.time_ms, shown.user_id, shown.video_id));

@@ -340,7 +340,7 @@ fn count(watches: Option<&mut Watches>, marks: u8) {
 }
 
 fn flags(marks: u8) -> (f32, f32) {
-    (f32::from(marks & 1), f32::from(marks >> 1 & 1))
+    (f32::from(marks & 1), f32::from((marks >> 1) & 1))
 }
 
 fn bucket_of(edges: &[f32], duration_ms: f32) -> u32 {
@@ -349,5 +349,5 @@ fn bucket_of(edges: &[f32], duration_ms: f32) -> u32 {
 
 /// Two numbers as one key.
 pub fn key(one: u32, other: u32) -> u64 {
-    u64::from(one) << 32 | u64::from(other)
+    (u64::from(one) << 32) | u64::from(other)
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use burn::tensor::Device;
 use kinora_harness::device::{self, DeviceChoice};
 use kinora_harness::interrupt::Interrupt;
 use kinora_harness::progress::{Mode, Progress};
@@ -125,67 +126,37 @@ pub fn train_log(options: &LogTrainOptions) -> Result<Option<LogTrainReport>> {
     let (fitted, held_out) = divide(&log, &days);
     progress.set(1, "features are ready");
 
-    // --- The heads on all days but the last, to choose by the last.
-    let targets: Vec<[f32; HEADS]> = log.outcomes.iter().map(targets).collect();
-    let of_head =
-        |head: usize, rows: &[usize]| -> Vec<f32> {
-            rows.iter()
-                .map(|&row| {
-                    if head == WATCH_HEAD { log.outcomes[row].watch_ms / 1000.0 } else { targets[row][head] }
-                })
-                .collect()
-        };
-    let (fit_table, held_table) = (features.select(&fitted), features.select(&held_out));
-    let quantiles = Quantiles::fit(&features);
-    let fit_targets: Vec<[f32; HEADS]> = fitted.iter().map(|&row| targets[row]).collect();
-    let network = Network::fit(
-        &fit_table,
-        &quantiles,
-        &fit_targets,
-        &plan.network,
-        derive(options.seed, "held"),
-        &device,
-    )?;
-    let network_scores = network.scores(&held_table, &quantiles, &device)?;
+    // --- The heads on all days but the last, to choose by the last; then the same on all days.
+    let fitting = Fitting {
+        quantiles: Quantiles::fit(&features),
+        targets: log.outcomes.iter().map(targets).collect(),
+        features,
+        log: &log,
+        plan: &plan,
+        seed: options.seed,
+        device: &device,
+    };
+    let held = fitting.held_out(&fitted, &held_out)?;
     let mut chosen: Vec<(usize, Blend)> = Vec::new();
     for head in 0..HEADS {
         if options.interrupt.is_set() {
             return interrupted(run, progress);
         }
-        let settings = settings(&plan, head, fitted.len(), options.seed, 0);
-        let (target, held_target) = (of_head(head, &fitted), of_head(head, &held_out));
-        let trees = Gbdt::fit_until(&fit_table, &target, &settings, (&held_table, &held_target), PATIENCE);
-        let tree_scores = trees.scores(&held_table);
-        let from_network: Vec<f32> =
-            network_scores.iter().map(|outputs| network_score(head, outputs)).collect();
-        let blend = choose(head, &tree_scores, &from_network, &held_target);
-        run.metric(head as u64, &format!("trees/{}", name(head)), trees.trees() as f64)?;
+        let (trees, blend) = fitting.choose(head, &held);
+        run.metric(head as u64, &format!("trees/{}", name(head)), trees as f64)?;
         run.metric(head as u64, &format!("network_share/{}", name(head)), f64::from(blend.network))?;
-        progress.set(head as u64 + 2, format_args!("{}: {} trees", name(head), trees.trees()));
-        chosen.push((trees.trees(), blend));
+        progress.set(head as u64 + 2, format_args!("{}: {trees} trees", name(head)));
+        chosen.push((trees, blend));
     }
-
-    // --- The same on all days.
-    let every: Vec<usize> = (0..log.len()).collect();
-    let network =
-        Network::fit(&features, &quantiles, &targets, &plan.network, derive(options.seed, "all"), &device)?;
+    let network = fitting.network(&(0..log.len()).collect::<Vec<_>>(), "all")?;
     let mut trees = Vec::new();
     for (head, (best, _)) in chosen.iter().enumerate() {
         if options.interrupt.is_set() {
             return interrupted(run, progress);
         }
-        let target = of_head(head, &every);
-        let grow = |number: usize| {
-            let settings = settings(&plan, head, log.len(), options.seed, number);
-            // More rows bear more trees.
-            let more = log.len() as f64 / fitted.len() as f64;
-            Gbdt::fit(
-                &features,
-                &target,
-                &Settings { trees: (*best as f64 * more.min(1.25)) as usize, ..settings },
-            )
-        };
-        trees.push((0..plan.bag).map(grow).collect::<Vec<Gbdt>>());
+        // More rows bear more trees.
+        let more = (log.len() as f64 / fitted.len() as f64).min(1.25);
+        trees.push(fitting.bag(head, (*best as f64 * more) as usize));
         progress.set((HEADS + head) as u64 + 3, format_args!("{} on all days", name(head)));
     }
 
@@ -207,8 +178,9 @@ pub fn train_log(options: &LogTrainOptions) -> Result<Option<LogTrainReport>> {
         run_id: run.id().to_owned(),
     };
     let blends = chosen.iter().map(|(_, blend)| *blend).collect();
-    let card = Card::new(state.feature_names(), blends, plan.network, quantiles, trained);
-    LogRanker { card, state, trees, network, device }.save(&options.out)?;
+    let Fitting { quantiles, features, .. } = fitting;
+    let card = Card::new(state.feature_names(), blends, plan.network.clone(), quantiles, trained);
+    LogRanker { card, state, trees, network, device: device.clone() }.save(&options.out)?;
     let run_id = run.finish(Status::Finished)?.id;
     progress.finish(format_args!("{} impressions of {} days", log.len(), days.len()));
     Ok(Some(LogTrainReport {
@@ -222,6 +194,69 @@ pub fn train_log(options: &LogTrainOptions) -> Result<Option<LogTrainReport>> {
         heads,
         seconds: started.elapsed().as_secs_f64(),
     }))
+}
+
+/// A log as it is fitted to.
+struct Fitting<'a> {
+    log: &'a Log,
+    features: Table,
+    targets: Vec<[f32; HEADS]>,
+    quantiles: Quantiles,
+    plan: &'a Plan,
+    seed: u64,
+    device: &'a Device,
+}
+
+/// Rows to fit to and later rows to choose by, with a network's scores of the latter.
+struct HeldOut<'a> {
+    fitted: &'a [usize],
+    fit_table: Table,
+    rows: &'a [usize],
+    table: Table,
+    network: Vec<[f32; HEADS]>,
+}
+
+impl Fitting<'_> {
+    /// What the trees of a head are fitted to: outcomes, or watched seconds.
+    fn target(&self, head: usize, rows: &[usize]) -> Vec<f32> {
+        let seconds = |row: usize| self.log.outcomes[row].watch_ms / 1000.0;
+        rows.iter()
+            .map(|&row| if head == WATCH_HEAD { seconds(row) } else { self.targets[row][head] })
+            .collect()
+    }
+
+    fn network(&self, rows: &[usize], purpose: &str) -> Result<Network> {
+        let targets: Vec<[f32; HEADS]> = rows.iter().map(|&row| self.targets[row]).collect();
+        let table = self.features.select(rows);
+        let seed = derive(self.seed, purpose);
+        Network::fit(&table, &self.quantiles, &targets, &self.plan.network, seed, self.device)
+    }
+
+    fn held_out<'a>(&self, fitted: &'a [usize], rows: &'a [usize]) -> Result<HeldOut<'a>> {
+        let (fit_table, table) = (self.features.select(fitted), self.features.select(rows));
+        let network = self.network(fitted, "held out")?.scores(&table, &self.quantiles, self.device)?;
+        Ok(HeldOut { fitted, fit_table, rows, table, network })
+    }
+
+    /// How many trees are best on held-out rows, and how they are blended with the network there.
+    fn choose(&self, head: usize, held: &HeldOut<'_>) -> (usize, Blend) {
+        let settings = settings(self.plan, head, held.fitted.len(), self.seed, 0);
+        let (target, held_target) = (self.target(head, held.fitted), self.target(head, held.rows));
+        let trees =
+            Gbdt::fit_until(&held.fit_table, &target, &settings, (&held.table, &held_target), PATIENCE);
+        let network: Vec<f32> = held.network.iter().map(|outputs| network_score(head, outputs)).collect();
+        (trees.trees(), choose(head, &trees.scores(&held.table), &network, &held_target))
+    }
+
+    /// The ensembles of a head on all rows.
+    fn bag(&self, head: usize, trees: usize) -> Vec<Gbdt> {
+        let target = self.target(head, &(0..self.log.len()).collect::<Vec<_>>());
+        let grow = |number: usize| {
+            let settings = settings(self.plan, head, self.log.len(), self.seed, number);
+            Gbdt::fit(&self.features, &target, &Settings { trees, ..settings })
+        };
+        (0..self.plan.bag).map(grow).collect()
+    }
 }
 
 /// The features of every impression of the log, each through the state of the days before its own.

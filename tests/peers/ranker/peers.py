@@ -63,7 +63,8 @@ class Data:
 
     def __init__(self, args):
         train, test = (pd.concat(map(table, paths)) for paths in (args.train, args.test))
-        self.rows = pd.concat([train, test]).reset_index(drop=True)
+        columns = ["user_id", "video_id", "time_ms", "tab", "duration_ms", "play_time_ms", *HEADS.values()]
+        self.rows = pd.concat([train, test])[columns].astype("int64").reset_index(drop=True)
         self.is_test = np.arange(len(self.rows)) >= len(train)
         day = ((self.rows.time_ms + CHINA_MS) // DAY_MS).values.astype(int)
         # The test rows are one day: they see the state that training ends with.
@@ -78,7 +79,7 @@ class Data:
         self.users = users.set_index("user_id").reindex(list(self.user_ids))
         self.videos = videos.set_index("video_id").reindex(list(self.video_ids))
         self.history = history.assign(user=history.user_id.map(self.user_ids))
-        code = lambda column: pd.factorize(self.videos[column].astype(str))[0]
+        code = lambda column: pd.factorize(self.videos[column].astype(str), use_na_sentinel=False)[0]
         self.author, self.music, self.tag = code("author_id"), code("music_id"), code("tag")
         self.kind, self.upload = code("video_type"), code("upload_type")
         self.watch_s = self.rows.play_time_ms.values / 1000
@@ -144,7 +145,7 @@ def features(data):
     out |= {"tag": data.tag[video], "kind": data.kind[video], "upload": data.upload[video]}
     for name, column in data.users.items():
         numeric = pd.api.types.is_numeric_dtype(column)
-        out[f"user_{name}"] = (column.values if numeric else pd.factorize(column)[0])[user]
+        out[f"user_{name}"] = (column.values if numeric else pd.factorize(column, use_na_sentinel=False)[0])[user]
 
     # Histories: long views and likes a watch.
     people, clips = pairs(data, "watch_seq")
