@@ -39,6 +39,7 @@ impl Table {
     }
 
     /// The table of some rows, in their order.
+    #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         let values = rows.iter().flat_map(|&row| self.row(row).iter().copied()).collect();
         Self { features: self.features, values }

@@ -142,7 +142,9 @@ proptest! {
             (prop::array::uniform3(prop::num::f32::ANY), prop::bool::ANY), 0..60),
     ) {
         let mut table = Table::new(3);
-        rows.iter().for_each(|(row, _)| table.push(row));
+        for (row, _) in &rows {
+            table.push(row);
+        }
         let target: Vec<f32> = rows.iter().map(|(_, outcome)| f32::from(u8::from(*outcome))).collect();
         let fitted = Gbdt::fit(&table, &target, &Settings { trees: 5, ..small() });
         prop_assert!(fitted.scores(&table).iter().all(|score| score.is_finite()));

@@ -54,14 +54,14 @@ impl State {
         let user = self.catalogue.user(shown.user_id);
         let video = self.catalogue.video(shown.video_id);
         let record = self.catalogue.videos.get(video as usize);
-        self.moment(shown, record, writer);
+        Self::moment(shown, record, writer);
         self.attributes(user, record, writer);
         self.watches(shown, user, video, record, writer);
         self.past(user, video, record, shown, writer);
         self.earlier_days(shown, writer);
     }
 
-    fn moment(&self, shown: &Impression, record: Option<&Video>, writer: &mut Writer<'_>) {
+    fn moment(shown: &Impression, record: Option<&Video>, writer: &mut Writer<'_>) {
         writer.put("tab", shown.tab as f32);
         writer.put("hour", shown.hour() as f32);
         writer.put("duration_ms", shown.duration_ms);

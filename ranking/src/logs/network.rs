@@ -169,7 +169,7 @@ impl Network {
         let mut rows: Vec<usize> = (0..table.rows()).collect();
         let batches = rows.len().div_ceil(settings.batch);
         let steps = batches * settings.epochs as usize;
-        let mut step = 0;
+        let mut step = 0_usize;
         for epoch in 0..settings.epochs {
             rows.shuffle(&mut ChaCha8Rng::seed_from_u64(derive(seed, &format!("network epoch {epoch}"))));
             for chunk in rows.chunks(settings.batch) {
@@ -204,7 +204,9 @@ impl Network {
 
 fn batch(table: &Table, quantiles: &Quantiles, rows: &[usize], device: &Device) -> Tensor<2> {
     let mut inputs = Vec::with_capacity(rows.len() * quantiles.width());
-    rows.iter().for_each(|&row| quantiles.apply(table.row(row), &mut inputs));
+    for &row in rows {
+        quantiles.apply(table.row(row), &mut inputs);
+    }
     Tensor::from_data(TensorData::new(inputs, [rows.len(), quantiles.width()]), device)
 }
 
@@ -227,7 +229,9 @@ mod tests {
     #[test]
     fn values_take_their_place_among_the_quantiles() {
         let mut table = Table::new(2);
-        (0..=100).for_each(|row| table.push(&[row as f32, if row % 2 == 0 { f32::NAN } else { 1.0 }]));
+        for row in 0..=100_u8 {
+            table.push(&[f32::from(row), if row % 2 == 0 { f32::NAN } else { 1.0 }]);
+        }
         let quantiles = Quantiles::fit(&table);
         assert!(quantiles.is_sound(2) && !quantiles.is_sound(3));
         assert_eq!(quantiles.width(), 3);

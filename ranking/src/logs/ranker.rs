@@ -177,7 +177,9 @@ impl LogRanker {
 pub fn table(state: &State, impressions: &[Impression]) -> Table {
     let rows: Vec<Vec<f32>> = impressions.par_iter().map(|shown| state.features(shown)).collect();
     let mut table = Table::new(state.feature_names().len());
-    rows.iter().for_each(|row| table.push(row));
+    for row in &rows {
+        table.push(row);
+    }
     table
 }
 

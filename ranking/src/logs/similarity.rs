@@ -30,14 +30,18 @@ impl Directions {
         for clips in &mut watched {
             clips.sort_unstable();
             clips.dedup();
-            clips.iter().for_each(|&clip| counts[clip as usize] += 1.0);
+            for &clip in clips.iter() {
+                counts[clip as usize] += 1.0;
+            }
         }
         let person_scale: Vec<f32> =
             watched.iter().map(|clips| 1.0 / (clips.len() as f32 + PRIOR).sqrt()).collect();
         let clip_scale: Vec<f32> = counts.iter().map(|count| 1.0 / (count + PRIOR).sqrt()).collect();
         let mut people_of: Vec<Vec<u32>> = vec![Vec::new(); videos];
         for (person, clips) in watched.iter().enumerate() {
-            clips.iter().for_each(|&clip| people_of[clip as usize].push(person as u32));
+            for &clip in clips {
+                people_of[clip as usize].push(person as u32);
+            }
         }
         // One step of the iteration: by the matrix to people, and back to clips.
         let gather = |lists: &[Vec<u32>], scale: &[f32], other: &[f32], from: &[Row]| -> Vec<Row> {
@@ -70,7 +74,9 @@ impl Directions {
         }
         for row in &mut basis {
             let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
-            row.iter_mut().for_each(|value| *value = if length > 1e-12 { *value / length } else { 0.0 });
+            for value in row {
+                *value = if length > 1e-12 { *value / length } else { 0.0 };
+            }
         }
         Self { values: basis.into_iter().flatten().collect() }
     }
@@ -100,11 +106,15 @@ fn orthonormalise(rows: &mut [Row]) {
     for column in 0..DIMENSIONS {
         for before in 0..column {
             let along: f64 = rows.iter().map(|row| f64::from(row[column]) * f64::from(row[before])).sum();
-            rows.iter_mut().for_each(|row| row[column] -= (along * f64::from(row[before])) as f32);
+            for row in rows.iter_mut() {
+                row[column] -= (along * f64::from(row[before])) as f32;
+            }
         }
         let length: f64 = rows.iter().map(|row| f64::from(row[column]).powi(2)).sum::<f64>().sqrt();
         let scale = if length > 1e-12 { 1.0 / length } else { 0.0 };
-        rows.iter_mut().for_each(|row| row[column] = (f64::from(row[column]) * scale) as f32);
+        for row in rows.iter_mut() {
+            row[column] = (f64::from(row[column]) * scale) as f32;
+        }
     }
 }
 

@@ -238,7 +238,7 @@ impl State {
     /// Takes in the impressions of a day, after all of them have been seen.
     pub fn learn(&mut self, impressions: &[Impression], outcomes: &[Outcome]) {
         for (shown, outcome) in impressions.iter().zip(outcomes) {
-            let values = signals(outcome);
+            let values = signals(*outcome);
             let tab = shown.tab.min(TABS);
             self.everywhere.add(&values);
             self.tabs.entry(tab).or_default().add(&values);
@@ -247,7 +247,7 @@ impl State {
         }
         for (shown, outcome) in impressions.iter().zip(outcomes) {
             let expected = self.expected(shown);
-            let values = signals(outcome);
+            let values = signals(*outcome);
             let beyond = std::array::from_fn(|signal| values[signal] - expected[signal]);
             for (group, key) in self.keys(shown).into_iter().enumerate() {
                 if let Some(key) = key {
@@ -318,7 +318,7 @@ impl State {
 }
 
 /// The signals of an outcome, in the order of [`SIGNALS`].
-fn signals(outcome: &Outcome) -> [f32; SIGNALS.len()] {
+fn signals(outcome: Outcome) -> [f32; SIGNALS.len()] {
     let flag = |is: bool| f32::from(u8::from(is));
     let engaged =
         [Task::Follow, Task::Comment, Task::Share, Task::ProfileEnter].map(|task| outcome.has(task));

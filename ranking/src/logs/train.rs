@@ -129,7 +129,7 @@ pub fn train_log(options: &LogTrainOptions) -> Result<Option<LogTrainReport>> {
     // --- The heads on all days but the last, to choose by the last; then the same on all days.
     let fitting = Fitting {
         quantiles: Quantiles::fit(&features),
-        targets: log.outcomes.iter().map(targets).collect(),
+        targets: log.outcomes.iter().copied().map(targets).collect(),
         features,
         log: &log,
         plan: &plan,
@@ -280,7 +280,7 @@ fn divide(log: &Log, days: &[Range<usize>]) -> (Vec<usize>, Vec<usize>) {
     ((0..cut).collect(), (cut..log.len()).collect())
 }
 
-fn targets(outcome: &Outcome) -> [f32; HEADS] {
+fn targets(outcome: Outcome) -> [f32; HEADS] {
     std::array::from_fn(|head| match TASKS_HERE.get(head) {
         Some(&task) => f32::from(u8::from(outcome.has(task))),
         None => (outcome.watch_ms / 1000.0).ln_1p(),
