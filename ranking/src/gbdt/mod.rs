@@ -169,7 +169,7 @@ impl Gbdt {
         let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
         let features = table.features();
         let seen = ((features as f64 * settings.feature_share).ceil() as usize).clamp(1, features.max(1));
-        while ensemble.trees.len() < settings.trees && goes_on(&ensemble) {
+        while goes_on(&ensemble) && ensemble.trees.len() < settings.trees {
             let gradients: Vec<[f32; 2]> = scores
                 .iter()
                 .zip(target)

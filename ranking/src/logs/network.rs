@@ -240,7 +240,7 @@ mod tests {
             quantiles.apply(&row, &mut inputs);
             inputs
         };
-        assert!((inputs([50.0, 1.0])[0]).abs() < 0.02);
+        assert!((inputs([50.0, 1.0])[0]).abs() < 0.1);
         for (row, expected) in [
             ([-1e30, 1.0], [-SPREAD, 0.0, 0.0]),
             ([1e30, 1.0], [SPREAD, 0.0, 0.0]),

@@ -110,7 +110,8 @@ fn files_become_a_ranker_that_predicts_a_later_day() {
     let report = evaluate_log(&options.out, &test, 1).unwrap();
     let click = &report.tasks["click"];
     assert!(click.figures.auc.unwrap() > 0.8, "{click:?}");
-    assert!(click.figures.calibration_error.unwrap() < 0.1, "{click:?}");
+    // Ten bins of thirty rows are uncertain by half of this already.
+    assert!(click.figures.calibration_error.unwrap() < 0.15, "{click:?}");
     let interval = click.intervals.auc.unwrap();
     assert!(interval.low < click.figures.auc.unwrap() && click.figures.auc.unwrap() < interval.high);
     assert_eq!(report.tasks["not_interested"].figures.auc, None);
