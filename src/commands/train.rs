@@ -86,20 +86,20 @@ fn log_ranker(args: Ranker, context: &Context) -> anyhow::Result<()> {
         return Err(interrupt::Interrupted::Abandoned.into());
     };
     context.output.result(&report, || {
-        let heads = report.heads.iter().map(|head| {
-            format!("\n{:<16}{:>5} trees, network {:.1}", head.head, head.trees, head.network_share)
-        });
-        format!(
-            "ranker in {}: {} impressions of {} days ({} rows skipped), {} features, {:.0} s; run {}{}",
+        let mut text = format!(
+            "ranker in {}: {} impressions of {} days ({} rows skipped), {} features, {:.0} s; run {}",
             report.model.display(),
             report.rows,
             report.days,
             report.skipped_rows,
             report.features,
             report.seconds,
-            report.run_id,
-            heads.collect::<String>()
-        )
+            report.run_id
+        );
+        for head in &report.heads {
+            text += &format!("\n{:<16}{:>5} trees, network {:.1}", head.head, head.trees, head.network_share);
+        }
+        text
     })?;
     Ok(())
 }
