@@ -13,6 +13,7 @@ pub mod feed;
 pub mod metrics;
 pub mod model;
 pub mod normalise;
+pub mod retrieval;
 pub mod rows;
 pub mod scorer;
 pub mod train;
