@@ -33,6 +33,9 @@ pub enum RankingError {
     #[error("split `{split}` has {rows} examples: training needs at least {needed}")]
     TooFew { split: String, rows: usize, needed: usize },
 
+    #[error("cannot use `{}`: {reason}", path.display())]
+    Table { path: PathBuf, reason: String },
+
     #[error("there is no ranker at `{}`: train one with `kinora train ranker`", path.display())]
     NoRanker { path: PathBuf },
     #[error("`{}` is not a ranker that this version reads: {reason}", path.display())]
@@ -70,6 +73,10 @@ pub enum RankingError {
 impl RankingError {
     pub(crate) fn dataset(path: &Path, reason: impl Into<String>) -> Self {
         Self::Dataset { path: path.to_owned(), reason: reason.into() }
+    }
+
+    pub(crate) fn table(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Table { path: path.to_owned(), reason: reason.into() }
     }
 
     pub(crate) fn ranker(path: &Path, reason: impl Into<String>) -> Self {

@@ -10,6 +10,8 @@ pub mod dataset;
 pub mod error;
 pub mod evaluate;
 pub mod feed;
+pub mod gbdt;
+pub mod logs;
 pub mod metrics;
 pub mod model;
 pub mod normalise;

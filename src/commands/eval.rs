@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use kinora_harness::device::DeviceChoice;
 use kinora_ranking::EvalReport;
+use kinora_ranking::logs::{LogReport, evaluate_log};
 use kinora_training::evaluate::{
     Beside, CaptionFigures, EvaluateError, EvaluateOptions, EvaluateReport, FamilyReport, Figures, Interval,
     LikenessFigures, MotionReport, PhyWorldReport, evaluate,
@@ -30,10 +31,17 @@ pub(crate) struct Ranker {
     #[arg(long)]
     model: PathBuf,
     /// A training set made by `kinora dataset ranking`.
-    #[arg(long)]
-    dataset: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "impressions")]
+    dataset: Option<PathBuf>,
+    /// Impressions with `KuaiRand`'s columns (.parquet, .csv or .csv.gz), for a ranker that was trained on
+    /// such files.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["dataset", "split"])]
+    impressions: Vec<PathBuf>,
     #[arg(long, default_value = "eval")]
     split: String,
+    /// Of the draws that the intervals come from.
+    #[arg(long, default_value_t = 1, requires = "impressions")]
+    seed: u64,
 }
 
 /// Judge a video+audio model: whether its clips keep to their captions, to their references and to the laws of
@@ -83,8 +91,12 @@ pub(crate) fn run(model: Model, context: &Context) -> anyhow::Result<()> {
 }
 
 fn ranker(args: &Ranker, context: &Context) -> anyhow::Result<()> {
-    let report =
-        tokio::task::block_in_place(|| kinora_ranking::evaluate(&args.model, &args.dataset, &args.split))?;
+    let Some(dataset) = &args.dataset else {
+        let report = tokio::task::block_in_place(|| evaluate_log(&args.model, &args.impressions, args.seed))?;
+        context.output.result(&report, || log_table(&report))?;
+        return Ok(());
+    };
+    let report = tokio::task::block_in_place(|| kinora_ranking::evaluate(&args.model, dataset, &args.split))?;
     context.output.result(&report, || ranker_table(&report))?;
     Ok(())
 }
@@ -167,6 +179,66 @@ fn ranker_table(report: &EvalReport) -> String {
     let mae_s = report.watch.mae_ms.map(|ms| ms / 1000.0);
     text += &format!("watch time: XAUC {}, mean absolute error {} s", cell(report.watch.xauc), cell(mae_s));
     text
+}
+
+fn log_table(report: &LogReport) -> String {
+    use kinora_ranking::logs::interval::Interval;
+    let cell = |value: Option<f64>, interval: Option<Interval>| match (value, interval) {
+        (Some(value), Some(Interval { low, high })) => format!("{value:.4} ({low:.4} to {high:.4})"),
+        (Some(value), None) => format!("{value:.4}"),
+        (None, _) => "-".to_owned(),
+    };
+    let mut text = format!(
+        "{} impressions of {} people, {} rows skipped; unknown to the model: {} impressions by person, {} by clip\n",
+        report.rows, report.users, report.skipped_rows, report.unknown_users, report.unknown_videos
+    );
+    text += &format!(
+        "{:<16}{:>10}{:>27}{:>27}{:>27}{:>27}\n",
+        "task", "positives", "AUC", "gAUC", "log loss", "ECE"
+    );
+    for (name, head) in &report.tasks {
+        let (figures, intervals) = (&head.figures, &head.intervals);
+        text += &format!(
+            "{name:<16}{:>10}{:>27}{:>27}{:>27}{:>27}\n",
+            head.positives,
+            cell(figures.auc, intervals.auc),
+            cell(figures.grouped_auc, intervals.grouped_auc),
+            cell(figures.log_loss, intervals.log_loss),
+            cell(figures.calibration_error, intervals.calibration_error)
+        );
+    }
+    text += &format!(
+        "watch time: XAUC {}, mean absolute error {} s\n",
+        cell(report.watch.xauc, report.watch.intervals.xauc),
+        cell(report.watch.mae_s, report.watch.intervals.mae_s)
+    );
+    text += &format!("{:<20}{:>8}{:>27}{:>27}\n", "duration, s", "rows", "XAUC", "error, s");
+    for bucket in &report.watch_by_duration {
+        let range = format!("{:.1} to {:.1}", bucket.from_s, bucket.until_s);
+        let watch = &bucket.watch;
+        text += &format!(
+            "{range:<20}{:>8}{:>27}{:>27}\n",
+            watch.rows,
+            cell(watch.xauc, watch.intervals.xauc),
+            cell(watch.mae_s, watch.intervals.mae_s)
+        );
+    }
+    text += &format!(
+        "{:<20}{:>8}{:>12}{:>12}{:>12}{:>14}\n",
+        "creator shown, times", "rows", "clicked", "predicted", "AUC", "of top halves"
+    );
+    for group in &report.creator_groups {
+        let range = format!("{} to {}", group.impressions_from, group.impressions_until);
+        text += &format!(
+            "{range:<20}{:>8}{:>12}{:>12}{:>12}{:>14}\n",
+            group.rows,
+            cell(group.click_rate, None),
+            cell(group.predicted_click_rate, None),
+            cell(group.click_auc, None),
+            cell(group.share_of_top_half, None)
+        );
+    }
+    text.trim_end().to_owned()
 }
 
 fn video_table(report: &EvaluateReport) -> String {

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use kinora_harness::device::DeviceChoice;
+use kinora_ranking::logs::{LogTrainOptions, train_log};
 use kinora_ranking::{Hyperparameters, TrainOptions, TrainOutcome, train};
 
 use crate::{Context, interrupt};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Model {
-    /// Train the multi-task ranker on a training set.
+    /// Train the multi-task ranker on a training set, or on files of impressions.
     Ranker(Ranker),
     /// Train the video+audio model on the physics world.
     Video(super::train_video::Video),
@@ -21,9 +22,22 @@ pub(crate) enum Model {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ranker {
     /// A training set made by `kinora dataset ranking`.
-    #[arg(long)]
-    dataset: PathBuf,
-    /// Where the model goes [default: `models/ranker` in the data directory, which `serve` loads].
+    #[arg(long, value_name = "DIR", required_unless_present = "impressions")]
+    dataset: Option<PathBuf>,
+    /// Impressions with `KuaiRand`'s columns (.parquet, .csv or .csv.gz), in place of a training set.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["dataset", "epochs", "batch", "learning_rate", "device", "restart", "checkpoint_every"])]
+    impressions: Vec<PathBuf>,
+    /// What each person watched before the impressions: `user_id`, `watch_seq`, `long_watch_seq`, `like_seq`.
+    #[arg(long, value_name = "FILE", requires = "impressions")]
+    history: Option<PathBuf>,
+    /// Attributes of people, with `KuaiRand`'s columns.
+    #[arg(long, value_name = "FILE", requires = "impressions")]
+    users: Option<PathBuf>,
+    /// Attributes of clips, with `KuaiRand`'s columns.
+    #[arg(long, value_name = "FILE", requires = "impressions")]
+    videos: Option<PathBuf>,
+    /// Where the model goes [default: in the data directory, `models/ranker`, which `serve` loads, or
+    /// `models/log-ranker` of impressions].
     #[arg(long)]
     out: Option<PathBuf>,
     #[arg(long, default_value_t = 1)]
@@ -55,10 +69,46 @@ pub(crate) fn run(model: Model, context: &Context) -> anyhow::Result<()> {
     }
 }
 
+/// A ranker of files of impressions.
+fn log_ranker(args: Ranker, context: &Context) -> anyhow::Result<()> {
+    let options = LogTrainOptions {
+        impressions: args.impressions,
+        history: args.history,
+        users: args.users,
+        videos: args.videos,
+        out: args.out.unwrap_or_else(|| context.models_dir().join("log-ranker")),
+        runs: context.runs_dir(),
+        seed: args.seed,
+        interrupt: interrupt::flag(),
+        progress: context.output.progress(),
+    };
+    let Some(report) = tokio::task::block_in_place(|| train_log(&options))? else {
+        return Err(interrupt::Interrupted::Abandoned.into());
+    };
+    context.output.result(&report, || {
+        let mut text = format!(
+            "ranker in {}: {} impressions of {} days ({} rows skipped), {} features, {:.0} s; run {}",
+            report.model.display(),
+            report.rows,
+            report.days,
+            report.skipped_rows,
+            report.features,
+            report.seconds,
+            report.run_id
+        );
+        for head in &report.heads {
+            text += &format!("\n{:<16}{:>5} trees, network {:.1}", head.head, head.trees, head.network_share);
+        }
+        text
+    })?;
+    Ok(())
+}
+
 fn ranker(args: Ranker, context: &Context) -> anyhow::Result<()> {
+    let Some(dataset) = args.dataset else { return log_ranker(args, context) };
     let defaults = Hyperparameters::default();
     let options = TrainOptions {
-        dataset: args.dataset,
+        dataset,
         out: args.out.unwrap_or_else(|| context.models_dir().join("ranker")),
         runs: context.runs_dir(),
         hyperparameters: Hyperparameters {

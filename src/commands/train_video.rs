@@ -21,6 +21,10 @@ pub(crate) struct Video {
     /// Where the model goes [default: `models/video` in the data directory, which `serve` loads].
     #[arg(long)]
     out: Option<PathBuf>,
+    /// A model that learns on: its encoders stay, its transformer goes on from its weights. Take another seed
+    /// than its training's, which draws other scenes.
+    #[arg(long, value_name = "DIR", conflicts_with = "size")]
+    from: Option<PathBuf>,
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Clips of the corpus that the transformer learns from.
@@ -63,6 +67,7 @@ pub(crate) fn run(args: Video, context: &Context) -> anyhow::Result<()> {
             ..plan
         },
         seed: args.seed,
+        from: args.from,
         device: args.device,
         progress: context.output.progress(),
         interrupt: interrupt::flag(),

@@ -21,10 +21,11 @@ use thiserror::Error;
 pub(crate) use self::lab::LabSettings;
 use self::source::Begun;
 pub use self::source::Source;
+use crate::articulate::articulate;
 use crate::clip::Clip;
-use crate::encoder::{EncodeError, Encoder, Floors, frames_at_world_rate};
+use crate::encoder::{EncodeError, Encoder, Floors, frames_at_world_rate, read_portrait};
 use crate::model::Model;
-use crate::model::flow::{Guide, Sampling, sample};
+use crate::model::flow::{Guide, Likeness, Sampling, sample};
 use crate::model::latents::{FRAMES_PER_TOKEN, LOOK, Latents, Layout, VOICE_CODE};
 use crate::model::looks::{PORTRAIT_SIDE, seen};
 use crate::model::sound::Atoms;
@@ -32,7 +33,7 @@ use crate::model::text::PROMPT_WORDS;
 use crate::model::transformer::{Known, Prompts};
 use crate::model::voice::{HEARD, hear};
 use crate::painter::Painter;
-use crate::performance::Performance;
+use crate::performance::{Performance, look_numbers, look_of};
 use crate::train::normal;
 use crate::weights::{ModelCard, WeightsError, load_model, load_model_from_bytes};
 use crate::words::Vocabulary;
@@ -342,7 +343,13 @@ impl Generator {
             };
             overlap = OVERLAP * FRAMES_PER_TOKEN;
         }
-        Ok(performed.into_iter().map(|performance| performance.cut(frames).steadied()).collect())
+        // What is gone on with or changed moves and sounds as it was read to.
+        let is_heard = matches!(begun, Some(Begun::Extend(_) | Begun::Edit { .. }));
+        let finish = |(performance, request): (Performance, &GenerationRequest)| {
+            let performance = performance.cut(frames);
+            if is_heard { performance.steadied() } else { articulate(performance.on_arcs(), &request.prompt) }
+        };
+        Ok(performed.into_iter().zip(requests).map(finish).collect())
     }
 
     /// What drawn latents say happens, one a clip.
@@ -394,8 +401,21 @@ impl Generator {
             text: referred.then(|| flow.context(self.prompts(&text))),
             nothing: flow.context(self.prompts(&silence)),
             known: Known::nothing(&nothing),
+            likeness: referred.then(|| self.likeness(prompts)),
             sampling,
         }
+    }
+
+    /// What the references of some prompts say of their clips.
+    fn likeness(&self, prompts: &[Prompt]) -> Likeness {
+        let Prompts { looks, voice, has_voice, .. } = self.prompts(prompts);
+        let shown = prompts.iter().flat_map(|prompt| {
+            let mut shown: Vec<f32> = prompt.looks.iter().flat_map(|look| look.shown).collect();
+            shown.resize(ACTORS * LOOK, 0.0);
+            shown
+        });
+        let shown = TensorData::new(shown.collect::<Vec<f32>>(), [prompts.len(), ACTORS, LOOK]);
+        Likeness { looks, shown: Tensor::from_data(shown, &self.device), voices: voice, heard: has_voice }
     }
 
     /// The words, with the normalised looks and voices of cameos.
@@ -407,7 +427,7 @@ impl Generator {
         };
         let given = |given: bool| if given { 1.0 } else { 0.0 };
         let looks = prompts.iter().flat_map(|prompt| {
-            let mut looks = prompt.looks.concat();
+            let mut looks: Vec<f32> = prompt.looks.iter().flat_map(|look| look.numbers).collect();
             looks.resize(ACTORS * LOOK, 0.0);
             looks
         });
@@ -432,23 +452,33 @@ impl Generator {
         Ok(voice)
     }
 
-    /// The normalised look of a portrait.
-    fn read_look(&self, portrait: &[u8]) -> [f32; LOOK] {
+    fn read_look(&self, portrait: &[u8]) -> Portrayed {
         let pixels: Vec<f32> = seen(portrait).collect();
         let width = pixels.len();
         let pixels = Tensor::<2>::from_data(TensorData::new(pixels, [1, width]), &self.device);
-        let mut look = fixed(self.model.looks.forward(pixels));
-        self.card.normalisation.apply_to_look(&mut look);
-        look
+        let guess = look_of(&fixed::<LOOK>(self.model.looks.forward(pixels)));
+        let (mut numbers, shown) = look_numbers(&read_portrait(portrait, &guess));
+        let shown = shown.map(|shown| if shown { 1.0 } else { 0.0 });
+        self.card.normalisation.apply_to_look(&mut numbers);
+        Portrayed { numbers, shown }
     }
+}
+
+/// A portrait as the model reads it.
+#[derive(Clone)]
+struct Portrayed {
+    /// A normalised look.
+    numbers: [f32; LOOK],
+    /// 1 for each of them that the portrait shows.
+    shown: [f32; LOOK],
 }
 
 /// What one clip is made from.
 #[derive(Clone)]
 struct Prompt {
     words: [i32; PROMPT_WORDS],
-    /// Normalised looks of cameos.
-    looks: Vec<[f32; LOOK]>,
+    /// Looks of cameos.
+    looks: Vec<Portrayed>,
     voice: Option<[f32; VOICE_CODE]>,
 }
 

@@ -1,6 +1,9 @@
 //! The video+audio model, its corpus, trainer, evaluation and generation engine.
 
+mod arcs;
+mod articulate;
 pub mod benchmark;
+mod cholesky;
 pub mod clip;
 pub mod clips;
 pub mod encoder;

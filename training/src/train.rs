@@ -34,14 +34,14 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::descent::{Descent, Effort, workers};
-use self::latents::Encoders;
+use self::latents::{Encoders, LatentSet};
 use crate::generate::{GenerateError, GenerationRequest, Generator};
 use crate::media::{MediaError, contact_sheet_png};
 use crate::model::flow::Sampling;
-use crate::model::transformer::FlowTransformer;
+use crate::model::sound::SoundAutoencoder;
 use crate::model::{Model, flops};
 use crate::size::{ModelConfig, ModelSize};
-use crate::weights::{ModelCard, WeightsError, save_model};
+use crate::weights::{ModelCard, WeightsError, load_model, save_model};
 use crate::words::Vocabulary;
 
 pub use self::distill::{DistillOptions, DistillPlan, distill};
@@ -76,6 +76,8 @@ pub enum TrainError {
     SamplerSteps { steps: usize },
     #[error("`{}` is a distilled model, which cannot teach: distil the model that taught it", path.display())]
     DistilledTeacher { path: PathBuf },
+    #[error("`{}` is a distilled model, which cannot learn on: train the model that taught it", path.display())]
+    DistilledPupil { path: PathBuf },
     #[error("`{}` holds the checkpoints of a training with other options: remove it or choose another", path.display())]
     OtherRun { path: PathBuf },
 }
@@ -216,6 +218,8 @@ pub struct TrainOptions {
     pub model: ModelConfig,
     pub plan: TrainPlan,
     pub seed: u64,
+    /// A trained model that learns on: its encoders stay, its transformer goes on from where it is.
+    pub from: Option<PathBuf>,
     /// Where the finished model goes; checkpoints lie in `checkpoints` under it.
     pub out_dir: PathBuf,
     pub runs_dir: PathBuf,
@@ -231,6 +235,7 @@ impl TrainOptions {
             model: size.config(),
             plan: TrainPlan::of(size),
             seed: 0,
+            from: None,
             out_dir: out_dir.into(),
             runs_dir: runs_dir.into(),
             device: DeviceChoice::Auto,
@@ -254,6 +259,9 @@ struct Identity {
     model: ModelConfig,
     plan: TrainPlan,
     seed: u64,
+    /// Of the model that learns on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<ModelCard>,
 }
 
 /// Trains a model. Stopped and called again with the same options, it goes on where it was.
@@ -261,20 +269,36 @@ pub fn train(options: &TrainOptions) -> Result<TrainReport, TrainError> {
     let mut options = options.clone();
     options.model.linked &= !options.plan.without.contains(&Choice::CrossAttention);
     options.model.motion &= !options.plan.without.contains(&Choice::Motion);
-    let options = &options;
     let device = resolve(options.device)?;
+    let taught = match &options.from {
+        Some(directory) => {
+            let (model, card) = load_model(directory, &device)?;
+            if card.distilled {
+                return Err(TrainError::DistilledPupil { path: directory.clone() });
+            }
+            options.model = card.model.clone();
+            Some((model, card))
+        }
+        None => None,
+    };
+    let options = &options;
     let checkpoints = options.out_dir.join("checkpoints");
-    let identity = Identity { model: options.model.clone(), plan: options.plan.clone(), seed: options.seed };
+    let identity = Identity {
+        model: options.model.clone(),
+        plan: options.plan.clone(),
+        seed: options.seed,
+        from: taught.as_ref().map(|(_, card)| card.clone()),
+    };
     claim(&checkpoints, &identity)?;
 
     let params = serde_json::json!({
-        "model": &identity.model, "plan": &identity.plan, "seed": identity.seed,
+        "model": &identity.model, "plan": &identity.plan, "seed": identity.seed, "from": &options.from,
         "device": options.device.to_string(),
     });
     let mut run = Run::start(&options.runs_dir, "video", &params)?;
     let learning = device.clone().autodiff();
     let ground = Ground { options, checkpoints: &checkpoints, run: &mut run, device: &learning };
-    let trained = stages(options, ground, &device);
+    let trained = stages(options, ground, &device, taught);
     let status = match &trained {
         Ok(_) => Status::Finished,
         Err(error) if error.is_interruption() => Status::Interrupted,
@@ -326,27 +350,26 @@ impl Ground<'_> {
     }
 }
 
-fn stages(options: &TrainOptions, mut ground: Ground<'_>, device: &Device) -> Result<Model, TrainError> {
+fn stages(
+    options: &TrainOptions,
+    mut ground: Ground<'_>,
+    device: &Device,
+    taught: Option<(Model, ModelCard)>,
+) -> Result<Model, TrainError> {
     let (config, plan, seed) = (&options.model, &options.plan, options.seed);
     let lesson = Lesson { config, plan, seed, device: ground.device };
-    // Stage 1: looks. What a portrait shows, as numbers.
-    let looks = looks::train(&lesson, ground.descent("looks", plan.portrait_steps, 0.999)?)?;
-
-    // Stage 2: voices. Whose voice a recording holds, as numbers.
-    let voices = voice::train(&lesson, ground.descent("voices", plan.voice_steps, 0.999)?)?;
-
-    // Stage 3: speech. What a voice does at each instant.
-    let ear = ear::train(&lesson, ground.descent("ear", plan.listen_steps, 0.999)?)?;
-
-    // Stage 4: impacts. What a contact sounds like, as a code, and its waveform from it.
-    let sound = sound::train(&lesson, ground.descent("sound", plan.sound_steps, 0.995)?)?;
-
-    // Stage 5: latents. The corpus as the transformer sees it, encoded once.
-    let encoders = Encoders { config, sound: &sound, device };
-    let set = latents::encode(seed, plan.clips, encoders, options.progress, &options.interrupt)?;
-
-    // Stage 6: frames. Who and what one frame shows, and where.
-    let eye = eye::train(&lesson, &set, ground.descent("eye", plan.recognise_steps, 0.999)?)?;
+    let encode = |sound: &SoundAutoencoder| {
+        let encoders = Encoders { config, sound, device };
+        latents::encode(seed, plan.clips, encoders, options.progress, &options.interrupt)
+    };
+    let (begun, set) = match taught {
+        // What it learns on from reads and draws the numbers that it knows.
+        Some((model, card)) => {
+            let set = LatentSet { normalisation: card.normalisation, ..encode(&model.sound)? };
+            (model, set)
+        }
+        None => begin(&lesson, &mut ground, encode, device)?,
+    };
 
     // Stage 7: flow. From noise and a sentence to latents.
     let card = ModelCard {
@@ -360,14 +383,6 @@ fn stages(options: &TrainOptions, mut ground: Ground<'_>, device: &Device) -> Re
         distilled: false,
         code_version: kinora_harness::CODE_VERSION.to_owned(),
     };
-    let whole = |flow: &FlowTransformer| Model {
-        eye: eye.clone(),
-        ear: ear.clone(),
-        looks: looks.clone(),
-        voices: voices.clone(),
-        sound: sound.clone(),
-        flow: flow.clone(),
-    };
     let descent = Descent {
         shards: plan.shards.max(1),
         workers: workers(options.device, plan.shards)?,
@@ -375,18 +390,48 @@ fn stages(options: &TrainOptions, mut ground: Ground<'_>, device: &Device) -> Re
         ..ground.descent("flow", plan.flow_steps, 0.998)?
     };
     let preview = options.out_dir.join("preview");
-    let flow = flow::train(&lesson, &set, descent, |step, flow, run| {
+    let flow = flow::train(&lesson, &set, begun.flow.clone(), descent, |step, flow, run| {
         if !step.is_multiple_of(SAMPLE_EVERY) {
             return Ok(());
         }
-        let model = whole(flow);
+        let model = Model { flow: flow.clone(), ..begun.clone() };
         save_model(&preview, &model, &card)?;
         show(&Generator::of(model, card.clone(), device.clone()), step, run)
     })?;
 
-    let model = whole(&flow);
+    let model = Model { flow, ..begun };
     save_model(&options.out_dir, &model, &card)?;
     Ok(model)
+}
+
+/// All stages before the transformer's, whose weights are still those it begins with.
+fn begin(
+    lesson: &Lesson<'_>,
+    ground: &mut Ground<'_>,
+    encode: impl Fn(&SoundAutoencoder) -> Result<LatentSet, TrainError>,
+    device: &Device,
+) -> Result<(Model, LatentSet), TrainError> {
+    let plan = lesson.plan;
+    // Stage 1: looks. What a portrait shows, as numbers.
+    let looks = looks::train(lesson, ground.descent("looks", plan.portrait_steps, 0.999)?)?;
+
+    // Stage 2: voices. Whose voice a recording holds, as numbers.
+    let voices = voice::train(lesson, ground.descent("voices", plan.voice_steps, 0.999)?)?;
+
+    // Stage 3: speech. What a voice does at each instant.
+    let ear = ear::train(lesson, ground.descent("ear", plan.listen_steps, 0.999)?)?;
+
+    // Stage 4: impacts. What a contact sounds like, as a code, and its waveform from it.
+    let sound = sound::train(lesson, ground.descent("sound", plan.sound_steps, 0.995)?)?;
+
+    // Stage 5: latents. The corpus as the transformer sees it, encoded once.
+    let set = encode(&sound)?;
+
+    // Stage 6: frames. Who and what one frame shows, and where.
+    let eye = eye::train(lesson, &set, ground.descent("eye", plan.recognise_steps, 0.999)?)?;
+
+    let flow = flow::begin(lesson, device);
+    Ok((Model { looks, voices, ear, sound, eye, flow }, set))
 }
 
 /// Steps of the transformer between two looks at what it draws; the weights of the last are in `preview`.
@@ -438,6 +483,8 @@ pub(crate) fn claim<T: Serialize + DeserializeOwned + PartialEq>(
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use burn::tensor::Tensor;
 
     use super::*;
 
@@ -516,6 +563,32 @@ mod tests {
         assert!(weights(&whole) != weights(&other), "the seed decides nothing");
         let error = train(&TrainOptions { seed: 2, ..other }).unwrap_err();
         assert!(matches!(error, TrainError::OtherRun { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_model_learns_on_from_its_weights_and_can_be_stopped() {
+        let root = tempfile::tempdir().unwrap();
+        let first = tiny(root.path(), "first");
+        train(&first).unwrap();
+        let on = |name: &str| TrainOptions {
+            from: Some(first.out_dir.clone()),
+            seed: 4,
+            ..tiny(root.path(), name)
+        };
+        let whole = on("whole");
+        train(&whole).unwrap();
+        assert!(weights(&whole) != weights(&first), "it learned nothing");
+        let stopped = on("stopped");
+        train(&stopped).unwrap();
+        kill(&stopped, &["flow"]);
+        train(&stopped).unwrap();
+        assert!(weights(&whole) == weights(&stopped), "a stop between steps changed the weights");
+        let (old, card) = load_model(&first.out_dir, &Device::flex()).unwrap();
+        let (new, learned) = load_model(&whole.out_dir, &Device::flex()).unwrap();
+        assert_eq!(card.normalisation, learned.normalisation);
+        let portrait = Tensor::<2>::full([1, 3072], 0.3, &Device::flex());
+        let look = |model: &Model| model.looks.forward(portrait.clone()).into_data();
+        assert_eq!(look(&old), look(&new), "the encoders stay");
     }
 
     #[test]

@@ -192,6 +192,15 @@ impl Vocabulary {
     }
 }
 
+/// A prompt's words as the corpus would write them.
+pub(crate) fn spelled(prompt: &str) -> Vec<String> {
+    let known = |word: String| match SYNONYMS.iter().find(|(other, _)| *other == word) {
+        Some((_, known)) if !VOCABULARY.contains(&word.as_str()) => (*known).to_owned(),
+        _ => word,
+    };
+    split(prompt).map(known).collect()
+}
+
 /// Lower-case words without punctuation. Where a script writes words without spaces, each sign is one.
 fn split(prompt: &str) -> impl Iterator<Item = String> {
     prompt

@@ -6,6 +6,7 @@
 //! it. INVARIANT: a fit never ends worse than it began.
 
 use super::sketch::{Knob, Sketch, window};
+use crate::cholesky::solve;
 use crate::world::draw::{Easel, Window};
 
 /// Levels by which a channel may be off and still count by its square.
@@ -220,47 +221,9 @@ fn dot(one: &[f32], other: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// Solves a symmetric positive definite system by Cholesky's decomposition; `None` where it is not one.
-pub(super) fn solve(mut matrix: Vec<Vec<f32>>, mut right: Vec<f32>) -> Option<Vec<f32>> {
-    let count = right.len();
-    for row in 0..count {
-        for column in 0..=row {
-            let known: f32 = (0..column).map(|k| matrix[row][k] * matrix[column][k]).sum();
-            let rest = matrix[row][column] - known;
-            if row == column {
-                if rest.is_nan() || rest <= 0.0 {
-                    return None;
-                }
-                matrix[row][row] = rest.sqrt();
-            } else {
-                matrix[row][column] = rest / matrix[column][column];
-            }
-        }
-    }
-    for row in 0..count {
-        let known: f32 = (0..row).map(|k| matrix[row][k] * right[k]).sum();
-        right[row] = (right[row] - known) / matrix[row][row];
-    }
-    for row in (0..count).rev() {
-        let known: f32 = (row + 1..count).map(|k| matrix[k][row] * right[k]).sum();
-        right[row] = (right[row] - known) / matrix[row][row];
-    }
-    right.iter().all(|value| value.is_finite()).then_some(right)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_system_is_solved() {
-        let matrix = vec![vec![4.0, 1.0, 0.5], vec![1.0, 3.0, 0.2], vec![0.5, 0.2, 2.0]];
-        let expected = [1.0, -2.0, 0.5];
-        let right = matrix.iter().map(|row| dot(row, &expected)).collect();
-        let found = solve(matrix, right).unwrap();
-        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4), "{found:?}");
-        assert!(solve(vec![vec![0.0]], vec![1.0]).is_none());
-    }
 
     #[test]
     fn large_differences_count_linearly() {

@@ -7,6 +7,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::cholesky::solve;
 use crate::model::Model;
 use crate::model::ear::{AHEAD, HEARD, Moments, Uttered, middle};
 use crate::model::latents::INSTANTS_PER_S;
@@ -211,7 +212,7 @@ impl Hearer<'_> {
                 row[place] += 0.1 * row[place] + 2.0;
             }
             let pull = slopes.iter().map(|row| product(row, &rest)).collect();
-            let Some(turn) = super::fit::solve(normal, pull) else { break };
+            let Some(turn) = solve(normal, pull) else { break };
             let tries: Vec<Vec<f32>> = [1.0, 0.4]
                 .map(|share| best.iter().zip(&turn).map(|(b, t)| b + share * t.clamp(-1.0, 1.0)).collect())
                 .to_vec();

@@ -12,6 +12,7 @@ mod fit;
 mod floor;
 mod follow;
 mod hear;
+mod portrait;
 mod recognise;
 mod sketch;
 mod start;
@@ -39,6 +40,7 @@ use crate::world::draw::Window;
 use crate::world::{Body, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Track, VoiceFrame};
 
 pub use self::floor::{Floor, Floors};
+pub(crate) use self::portrait::read_portrait;
 
 /// The shorter side of the pictures that are compared, in pixels, at most.
 const LARGEST_SIDE: usize = 128;

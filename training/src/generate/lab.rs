@@ -78,7 +78,7 @@ impl Generator {
             .read(drawn)
             .zip(seen)
             .map(|(performance, seen)| {
-                show(&performance.steadied(), seen.task, seen.side)
+                show(&performance.cut(SHOWN).on_arcs(), seen.task, seen.side)
                     .split_off(CONDITIONED * seen.side.pow(2) * 3)
             })
             .collect())
@@ -87,7 +87,7 @@ impl Generator {
     /// What is left of a video once it was a row of latents: its frames, RGB8.
     pub(crate) fn retell_lab(&self, episode: &Episode, side: usize) -> Vec<u8> {
         let row = Performance::of_episode(episode).to_row(&self.card.model);
-        let back = Performance::from_row(&row.values, &self.card.model).steadied();
+        let back = Performance::from_row(&row.values, &self.card.model).cut(SHOWN).on_arcs();
         show(&back, episode.task, side)
     }
 }
@@ -150,14 +150,16 @@ fn show(performance: &Performance, task: Task, side: usize) -> Vec<u8> {
     draw(&Episode { task, gravity: 0.0, balls, contact_s: None }, side)
 }
 
+/// Frames, at the clip's own rate, of a video of the benchmark; later ones mean nothing.
+const SHOWN: usize = ((FRAMES - 1) as f64 * DT_S * FPS as f64) as usize + 1;
+
 /// Out of the world's view.
 const AWAY: Point = [-9.0, -9.0];
 
 /// A place between frames, as if the track were a parabola on the smoother side, or two lines where it turns
 /// between the two frames (essentially non-oscillatory interpolation with subcell resolution).
 fn between_frames(track: &[f64], time_s: f64) -> f64 {
-    // Later frames of a video of the benchmark mean nothing.
-    let shown = (((FRAMES - 1) as f64 * DT_S * f64::from(FPS)) as usize + 1).min(track.len());
+    let shown = SHOWN.min(track.len());
     let track = &track[..shown];
     if shown < 6 {
         return track.last().copied().unwrap_or_default();

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::latents::Latents;
+use super::latents::{ACTOR, LOOK, Latents, VOICE, VOICE_CODE};
 use super::transformer::{FlowTransformer, Known};
 
 /// Clean latents on the way to noise, and the direction that leads back.
@@ -125,7 +125,37 @@ pub(crate) struct Guide {
     /// Of no prompt at all.
     pub(crate) nothing: Tensor<3>,
     pub(crate) known: Known,
+    pub(crate) likeness: Option<Likeness>,
     pub(crate) sampling: Sampling,
+}
+
+/// What references say of a clip. It is not drawn anew: the sampler draws the rest around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Likeness {
+    /// Normalised looks `[batch, 3, 23]`, and 1 for each number that a portrait shows.
+    pub(crate) looks: Tensor<3>,
+    pub(crate) shown: Tensor<3>,
+    /// Normalised voices `[batch, 1, 4]`, and 1 where there is one, `[batch, 1, 1]`.
+    pub(crate) voices: Tensor<3>,
+    pub(crate) heard: Tensor<3>,
+}
+
+impl Likeness {
+    /// Predicted data that look and sound as the references do.
+    fn keep(&self, clean: Latents) -> Latents {
+        let mix = |drawn: Tensor<3>, given: &Tensor<3>, share: &Tensor<3>| {
+            drawn.clone().add(given.clone().sub(drawn).mul(share.clone()))
+        };
+        let (facts, look) = (clean.actors.clone().narrow(2, 0, ACTOR - LOOK), ACTOR - LOOK);
+        let look = mix(clean.actors.narrow(2, look, LOOK), &self.looks, &self.shown);
+        let who = clean.voice.clone().narrow(2, 0, VOICE - VOICE_CODE);
+        let voice = mix(clean.voice.narrow(2, VOICE - VOICE_CODE, VOICE_CODE), &self.voices, &self.heard);
+        Latents {
+            actors: Tensor::cat(vec![facts, look], 2),
+            voice: Tensor::cat(vec![who, voice], 2),
+            ..clean
+        }
+    }
 }
 
 /// Where the sampler begins instead of at noise.
@@ -183,7 +213,10 @@ pub(crate) fn stride(
     guide: &Guide,
     (t, next): (f32, f32),
 ) -> Latents {
-    let clean = predict(model, &state, guide, t);
+    let mut clean = predict(model, &state, guide, t);
+    if let Some(likeness) = &guide.likeness {
+        clean = likeness.keep(clean);
+    }
     state.zip(clean, |state, clean| advance(state, clean, t, next))
 }
 

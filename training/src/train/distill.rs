@@ -249,6 +249,7 @@ fn guide(teacher: &FlowTransformer, batch: &Batch, sampling: Sampling) -> Guide 
                 voice: voice.inner(),
             },
         },
+        likeness: None,
         sampling,
     }
 }

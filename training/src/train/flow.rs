@@ -41,23 +41,28 @@ const STAGE_WEIGHT: f32 = 0.15;
 const SOUND_WEIGHT: f32 = 0.7;
 const VOICE_WEIGHT: f32 = 0.1;
 
+/// The transformer before its first step.
+pub(super) fn begin(lesson: &Lesson<'_>, device: &Device) -> FlowTransformer {
+    let words = Vocabulary::of_corpus().len();
+    seeded(device, derive(lesson.seed, "flow"), || FlowTransformer::new(lesson.config, words, device))
+}
+
 pub(super) fn train(
     lesson: &Lesson<'_>,
     set: &LatentSet,
+    begun: FlowTransformer,
     descent: Descent<'_>,
     watch: impl FnMut(u64, &FlowTransformer, &mut Run) -> Result<(), TrainError>,
 ) -> Result<FlowTransformer, TrainError> {
-    let Lesson { config, plan, seed, device } = *lesson;
+    let Lesson { config, plan, seed, .. } = *lesson;
     let seed = derive(seed, "flow");
-    let vocabulary = Vocabulary::of_corpus();
-    let model = seeded(device, seed, || FlowTransformer::new(config, vocabulary.len(), device));
     let size = plan.batch.div_ceil(plan.shards.max(1));
     let loss = |model: &FlowTransformer, Shard { step, index, device }: Shard<'_>| {
         let mut rng = ChaCha8Rng::seed_from_u64(derive(seed, "batch") ^ index as u64);
         rng.set_stream(step + 1);
         Batch::new(set, config, &plan.without, size, &mut rng, device).loss(model)
     };
-    descent.run_watched(model, |model| groups(model, &plan.without), loss, watch)
+    descent.run_watched(begun.train(), |model| groups(model, &plan.without), loss, watch)
 }
 
 /// Muon on the matrices inside the blocks, `AdamW` on everything else.

@@ -55,6 +55,7 @@ fn drawn(flow: &FlowTransformer, device: &Device) -> Latents {
         text: None,
         nothing: flow.context(Prompts::of_words(words(device).zeros_like())),
         known: Known::nothing(&noise),
+        likeness: None,
         sampling: Sampling { steps: 4, ..Sampling::default() },
     };
     sample(flow, &noise, None, &guide, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap()

@@ -1,0 +1,209 @@
+//! Reads balls as arcs: tracks that tremble enter, arcs that meet where something is struck leave.
+//!
+//! What flies or rolls follows a parabola until it strikes something. A track is split into the arcs that
+//! explain it best for how many they are (dynamic programming, as in the segmented least squares of Bellman,
+//! 1961), and all arcs of a ball are then fitted at once, such that each ends where and when the next one
+//! begins. The instant is where the two meet, drawn to an impact that is heard there. One bend is fitted to
+//! all that flies in a clip: how strongly things fall is the model's to say, but not anew for each arc.
+//! INVARIANT: no ball jumps between arcs, and a track of arcs stays what it is.
+
+mod fit;
+mod split;
+
+use self::fit::fit;
+use self::split::split;
+
+/// Frames of the shortest arc.
+const SHORTEST: usize = 4;
+/// A ball whose lowest point stays within this of the floor lies or rolls on it.
+const LYING_M: f64 = 0.12;
+/// A joint within this of the floor may be an impact on it.
+const FLOOR_M: f64 = 0.7;
+/// The same where there are other things to strike.
+const CROWDED_FLOOR_M: f64 = 0.35;
+/// Two balls within so many times both radii of each other may strike each other.
+const NEAR: f64 = 1.5;
+
+/// A ball as it was drawn.
+#[derive(Clone, Debug)]
+pub(crate) struct Ball {
+    pub(crate) radius_m: f64,
+    /// Across and up, one a frame.
+    pub(crate) places_m: Vec<[f64; 2]>,
+}
+
+/// What is around the balls.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Surroundings {
+    /// Whether there is a floor, at height 0.
+    pub(crate) floor: bool,
+    /// Whether there is a rim, a board, a ramp or a block.
+    pub(crate) obstacles: bool,
+    /// When something is heard, in frames.
+    pub(crate) heard: Vec<f64>,
+}
+
+/// Places of the balls as arcs say them, across and up, one a frame. A track too short for an arc is left.
+pub(crate) fn read(balls: &[Ball], around: &Surroundings) -> Vec<Vec<[f64; 2]>> {
+    let splits: Vec<Vec<[usize; 2]>> = balls
+        .iter()
+        .enumerate()
+        .map(|(index, ball)| {
+            let noise_m = tremble_m(&ball.places_m);
+            split(&ball.places_m, noise_m, |before, after| {
+                (before..=after).any(|frame| is_beside(balls, index, frame, around))
+            })
+        })
+        .collect();
+    fit(balls, &splits, around)
+}
+
+/// Whether there is anything that a ball could strike in a frame.
+fn is_beside(balls: &[Ball], index: usize, frame: usize, around: &Surroundings) -> bool {
+    let ball = &balls[index];
+    let Some(place) = ball.places_m.get(frame) else { return false };
+    let on_floor = around.floor && place[1] - ball.radius_m < FLOOR_M;
+    let by_ball = balls.iter().enumerate().filter(|(other, _)| *other != index).any(|(_, other)| {
+        let reach_m = NEAR * (ball.radius_m + other.radius_m);
+        other
+            .places_m
+            .get(frame)
+            .is_some_and(|there| (place[0] - there[0]).hypot(place[1] - there[1]) < reach_m)
+    });
+    around.obstacles || on_floor || by_ball
+}
+
+/// How much a track trembles: the deviation of a place that third differences speak of, of which half are
+/// larger. Impacts are rarer than that.
+fn tremble_m(places_m: &[[f64; 2]]) -> f64 {
+    let mut thirds: Vec<f64> = places_m
+        .windows(4)
+        .flat_map(|p| {
+            [0, 1].map(|axis| (p[3][axis] - 3.0 * p[2][axis] + 3.0 * p[1][axis] - p[0][axis]).abs())
+        })
+        .collect();
+    thirds.sort_by(f64::total_cmp);
+    let median = thirds.get(thirds.len() / 2).copied().unwrap_or_default();
+    // The third difference of independent places has 20 times their variance.
+    (median / (0.674_5 * 20.0_f64.sqrt())).clamp(LEAST_NOISE_M, MOST_NOISE_M)
+}
+
+/// Noise that is supposed at least: places that were drawn are off together, not one by one.
+const LEAST_NOISE_M: f64 = 0.02;
+const MOST_NOISE_M: f64 = 0.15;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::world::{Body, Family, GRAVITY_M_S2, Track};
+
+    const FPS: f64 = 24.0;
+
+    /// A ball that bounces on the floor, and when.
+    fn bouncing(height_m: f64, restitution: f64, speed_m_s: f64, radius_m: f64) -> (Ball, Vec<f64>) {
+        let gravity = f64::from(GRAVITY_M_S2);
+        let (mut up_m, mut rise_m_s) = (height_m, 0.0);
+        let mut impacts = Vec::new();
+        let steps = 200;
+        let dt_s = 1.0 / (FPS * f64::from(steps));
+        let mut places_m = Vec::new();
+        for step in 0..96 * steps {
+            if step % steps == 0 {
+                places_m.push([1.0 + speed_m_s * f64::from(step) * dt_s, radius_m + up_m]);
+            }
+            up_m += rise_m_s * dt_s - 0.5 * gravity * dt_s * dt_s;
+            rise_m_s -= gravity * dt_s;
+            if up_m < 0.0 && rise_m_s < 0.0 {
+                up_m = 0.0;
+                rise_m_s *= -restitution;
+                impacts.push(f64::from(step) / f64::from(steps));
+            }
+        }
+        (Ball { radius_m, places_m }, impacts)
+    }
+
+    fn worst(one: &[[f64; 2]], other: &[[f64; 2]]) -> f64 {
+        one.iter().zip(other).map(|(a, b)| (a[0] - b[0]).hypot(a[1] - b[1])).fold(0.0, f64::max)
+    }
+
+    proptest! {
+        #[test]
+        fn a_bouncing_ball_stays(
+            height_m in 1.5..5.0_f64, restitution in 0.6..0.9_f64, speed_m_s in -1.0..1.0_f64, radius_m in 0.3..0.9_f64,
+        ) {
+            let (ball, heard) = bouncing(height_m, restitution, speed_m_s, radius_m);
+            let around = Surroundings { floor: true, heard, ..Surroundings::default() };
+            let read = read(std::slice::from_ref(&ball), &around);
+            // Its last bounces are lower than what lies may tremble.
+            prop_assert!(worst(&read[0], &ball.places_m) < LYING_M, "{}", worst(&read[0], &ball.places_m));
+        }
+
+        #[test]
+        fn trembling_becomes_arcs(
+            height_m in 2.0..5.0_f64, restitution in 0.65..0.85_f64, seed in any::<u64>(),
+        ) {
+            let (truth, heard) = bouncing(height_m, restitution, 0.5, 0.5);
+            // Until its bounces are as low as it trembles.
+            let flown = heard.get(3).map_or(truth.places_m.len(), |&impact| impact as usize);
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let mut drawn = truth.clone();
+            for place in &mut drawn.places_m {
+                *place = place.map(|metres| metres + rng.random_range(-0.08..0.08));
+            }
+            let around = Surroundings { floor: true, heard, ..Surroundings::default() };
+            let read = read(std::slice::from_ref(&drawn), &around);
+            let off = |places: &[[f64; 2]]| -> f64 {
+                let places = places.iter().zip(&truth.places_m).take(flown);
+                places.map(|(a, b)| (a[1] - b[1]).powi(2)).sum()
+            };
+            prop_assert!(off(&read[0]) < 0.6 * off(&drawn.places_m), "{} of {}", off(&read[0]), off(&drawn.places_m));
+        }
+
+        #[test]
+        fn any_track_is_read_without_a_jump(
+            places in prop::collection::vec([0.0..10.0_f64, 0.0..6.0_f64], 1..100), floor in any::<bool>(),
+        ) {
+            let ball = Ball { radius_m: 0.5, places_m: places.clone() };
+            let read = read(&[ball], &Surroundings { floor, ..Surroundings::default() });
+            prop_assert_eq!(read[0].len(), places.len());
+            prop_assert!(read[0].iter().flatten().all(|metres| metres.is_finite()));
+        }
+    }
+
+    #[test]
+    fn the_worlds_own_balls_stay() {
+        for family in [Family::Bounce, Family::Hoop, Family::Collision, Family::Ramp] {
+            let mut off = Vec::new();
+            for seed in 0..40 {
+                let scene = crate::train::latents::tell_family(family, seed).scene;
+                let balls: Vec<Ball> = scene
+                    .actors
+                    .iter()
+                    .filter_map(|actor| match (&actor.body, &actor.track) {
+                        (Body::Ball { radius_m }, Track::Bodies(frames)) => Some(Ball {
+                            radius_m: f64::from(*radius_m),
+                            places_m: frames
+                                .iter()
+                                .map(|bodies| [f64::from(bodies[0].x_m), f64::from(bodies[0].y_m)])
+                                .collect(),
+                        }),
+                        _ => None,
+                    })
+                    .collect();
+                let heard = scene.contacts.iter().map(|contact| f64::from(contact.time_s) * FPS).collect();
+                let around = Surroundings { floor: true, obstacles: scene.stage.fixture.is_some(), heard };
+                for (read, ball) in read(&balls, &around).iter().zip(&balls) {
+                    off.push(worst(read, &ball.places_m));
+                }
+            }
+            off.sort_by(f64::total_cmp);
+            // Rims are struck twice within a few frames, which is one impact here.
+            let (median, nine_tenths) = (off[off.len() / 2], off[off.len() * 9 / 10]);
+            assert!(median < 0.05 && nine_tenths < 0.3, "{family:?}: {median} m, {nine_tenths} m");
+        }
+    }
+}
