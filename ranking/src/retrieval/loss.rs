@@ -9,7 +9,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
 /// Positions whose logits are held at once, a few MB for a few thousand items.
-const ROWS: usize = 1024;
+const ROWS: usize = 128;
 
 /// A loss whose gradients are those of `surrogate`.
 #[derive(Debug)]
