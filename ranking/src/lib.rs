@@ -15,6 +15,7 @@ pub mod logs;
 pub mod metrics;
 pub mod model;
 pub mod normalise;
+pub mod retrieval;
 pub mod rows;
 pub mod scorer;
 pub mod train;
