@@ -10,7 +10,7 @@ use kinora_training::evaluate::{
     Beside, CaptionFigures, EvaluateError, EvaluateOptions, EvaluateReport, FamilyReport, Figures, Interval,
     LikenessFigures, MotionReport, PhyWorldReport, evaluate,
 };
-use kinora_training::generate::Generator;
+use kinora_training::generate::{Generator, TAKES};
 use kinora_training::grid;
 use kinora_training::judge::Judges;
 use kinora_training::phyworld::{self, Protocol};
@@ -72,6 +72,9 @@ pub(crate) struct Video {
     /// Steps of the sampler [default: the model's].
     #[arg(long)]
     steps: Option<usize>,
+    /// Takes that each clip is chosen from.
+    #[arg(long, default_value_t = TAKES)]
+    takes: usize,
     /// How strongly the prompt is followed [default: the model's].
     #[arg(long)]
     guidance: Option<f32>,
@@ -119,6 +122,7 @@ fn video(args: Video, context: &Context) -> anyhow::Result<()> {
         cameos: args.cameos,
         phyworld_episodes: args.phyworld_episodes,
         seed: args.seed,
+        takes: args.takes,
         steps: args.steps,
         guidance: args.guidance,
         report: args.report,
@@ -243,9 +247,10 @@ fn log_table(report: &LogReport) -> String {
 
 fn video_table(report: &EvaluateReport) -> String {
     let mut text = format!(
-        "{} scenes of each family, seed {}, {} steps, guidance {}, {:.2} million parameters\n",
+        "{} scenes of each family, seed {}, the best of {} takes, {} steps, guidance {}, {:.2} million parameters\n",
         report.clips,
         report.seed,
+        report.takes,
         report.steps,
         report.guidance,
         report.parameters as f64 / 1e6,

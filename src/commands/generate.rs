@@ -9,7 +9,7 @@ use kinora_harness::progress::Progress;
 use kinora_serving::clock::{Clock, utc_year};
 use kinora_serving::signing::{Claim, ContentSigner};
 use kinora_training::clip::Clip;
-use kinora_training::generate::{GenerateError, GenerationRequest, Generator, REFERENCE_SIDE, Source};
+use kinora_training::generate::{GenerateError, GenerationRequest, Generator, REFERENCE_SIDE, Source, TAKES};
 use kinora_training::grid::generate::{GridGenerateError, GridGenerator, GridRequest, Start};
 use kinora_training::media::decode::{DecodeOptions, decode};
 use kinora_training::media::{EncodeOptions, encode_mp4, portrait, still};
@@ -62,6 +62,9 @@ pub(crate) struct Args {
     /// How strongly the prompt is followed [default: the model's].
     #[arg(long)]
     guidance: Option<f32>,
+    /// Takes that may be drawn, of which the one most like the prompt is kept (the world's models).
+    #[arg(long, default_value_t = TAKES)]
+    takes: usize,
     /// A model made by `kinora train video` or `kinora train clips` [default: the shipped nano weights].
     #[arg(long)]
     model: Option<PathBuf>,
@@ -136,6 +139,7 @@ fn draw_world(args: &Args, context: &Context, on_step: OnStep<'_>) -> anyhow::Re
     let request = GenerationRequest {
         seconds: args.seconds.unwrap_or(defaults.seconds),
         steps: args.steps,
+        takes: args.takes,
         guidance: args.guidance,
         likeness: args.likeness,
         references: cameos(args, REFERENCE_SIDE)?,

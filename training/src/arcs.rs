@@ -1,10 +1,11 @@
 //! Reads balls as arcs: tracks that tremble enter, arcs that meet where something is struck leave.
 //!
-//! What flies or rolls follows a parabola until it strikes something. A track is split into the arcs that
-//! explain it best for how many they are (dynamic programming, as in the segmented least squares of Bellman,
-//! 1961), and all arcs of a ball are then fitted at once, such that each ends where and when the next one
-//! begins. The instant is where the two meet, drawn to an impact that is heard there. One bend is fitted to
-//! all that flies in a clip: how strongly things fall is the model's to say, but not anew for each arc.
+//! What flies falls freely until it strikes something, what rolls keeps its course, and what is held is where
+//! the hand is. A track is split into the arcs and holds that explain it best for how many they are (dynamic
+//! programming, as in the segmented least squares of Bellman, 1961), and all arcs of a ball are then fitted at
+//! once, such that each ends where and when the next one begins. The instant is where the two meet, drawn to
+//! an impact that is heard there. Where and when something flies is the model's to say; that it falls as all
+//! things in its world do is not.
 //! INVARIANT: no ball jumps between arcs, and a track of arcs stays what it is.
 
 mod fit;
@@ -12,6 +13,7 @@ mod split;
 
 use self::fit::fit;
 use self::split::split;
+use crate::world::{FPS, GRAVITY_M_S2};
 
 /// Frames of the shortest arc.
 const SHORTEST: usize = 4;
@@ -21,8 +23,15 @@ const LYING_M: f64 = 0.12;
 const FLOOR_M: f64 = 0.7;
 /// The same where there are other things to strike.
 const CROWDED_FLOOR_M: f64 = 0.35;
+/// A hand within this of a ball's centre may take it or let it go.
+const REACH_M: f64 = 0.7;
 /// Two balls within so many times both radii of each other may strike each other.
 const NEAR: f64 = 1.5;
+
+/// What the height of a free fall bends, in metres a squared frame.
+const FALL_M: f64 = -0.5 * GRAVITY_M_S2 as f64 / (FPS * FPS) as f64;
+/// Free falls are drawn with between so many times that bend.
+const FALLS: std::ops::RangeInclusive<f64> = 0.4..=2.0;
 
 /// A ball as it was drawn.
 #[derive(Clone, Debug)]
@@ -41,21 +50,38 @@ pub(crate) struct Surroundings {
     pub(crate) obstacles: bool,
     /// When something is heard, in frames.
     pub(crate) heard: Vec<f64>,
+    /// Width of the picture, which balls do not leave; `None` where they may.
+    pub(crate) view_m: Option<f64>,
+    /// Places of the hands that may hold a ball, across and up, one a frame.
+    pub(crate) hands_m: Vec<Vec<[f64; 2]>>,
+}
+
+/// A stretch of a track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    first: usize,
+    /// Is part of it.
+    last: usize,
+    /// Which hand holds the ball meanwhile.
+    hand: Option<usize>,
+}
+
+impl Span {
+    fn frames(self) -> usize {
+        self.last - self.first + 1
+    }
 }
 
 /// Places of the balls as arcs say them, across and up, one a frame. A track too short for an arc is left.
 pub(crate) fn read(balls: &[Ball], around: &Surroundings) -> Vec<Vec<[f64; 2]>> {
-    let splits: Vec<Vec<[usize; 2]>> = balls
-        .iter()
-        .enumerate()
-        .map(|(index, ball)| {
-            let noise_m = tremble_m(&ball.places_m);
-            split(&ball.places_m, noise_m, |before, after| {
-                (before..=after).any(|frame| is_beside(balls, index, frame, around))
-            })
-        })
-        .collect();
-    fit(balls, &splits, around)
+    let arcs = balls.iter().enumerate().map(|(index, ball)| {
+        let noise_m = tremble_m(&ball.places_m);
+        let spans = split(ball, noise_m, &around.hands_m, |before, after| {
+            (before..=after).any(|frame| is_beside(balls, index, frame, around))
+        });
+        fit(ball, &spans, around)
+    });
+    arcs.collect()
 }
 
 /// Whether there is anything that a ball could strike in a frame.
@@ -70,7 +96,12 @@ fn is_beside(balls: &[Ball], index: usize, frame: usize, around: &Surroundings) 
             .get(frame)
             .is_some_and(|there| (place[0] - there[0]).hypot(place[1] - there[1]) < reach_m)
     });
-    around.obstacles || on_floor || by_ball
+    let by_hand = around
+        .hands_m
+        .iter()
+        .filter_map(|hand| hand.get(frame))
+        .any(|hand| (place[0] - hand[0]).hypot(place[1] - hand[1]) < REACH_M);
+    around.obstacles || on_floor || by_ball || by_hand
 }
 
 /// How much a track trembles: the deviation of a place that third differences speak of, of which half are
@@ -99,9 +130,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::world::{Body, Family, GRAVITY_M_S2, Track};
-
-    const FPS: f64 = 24.0;
+    use crate::world::{Body, Family, Track};
 
     /// A ball that bounces on the floor, and when.
     fn bouncing(height_m: f64, restitution: f64, speed_m_s: f64, radius_m: f64) -> (Ball, Vec<f64>) {
@@ -109,7 +138,7 @@ mod tests {
         let (mut up_m, mut rise_m_s) = (height_m, 0.0);
         let mut impacts = Vec::new();
         let steps = 200;
-        let dt_s = 1.0 / (FPS * f64::from(steps));
+        let dt_s = 1.0 / (f64::from(FPS) * f64::from(steps));
         let mut places_m = Vec::new();
         for step in 0..96 * steps {
             if step % steps == 0 {
@@ -126,6 +155,13 @@ mod tests {
         (Ball { radius_m, places_m }, impacts)
     }
 
+    /// Frames until it rises less than a third of a metre, which may be read as lying, or until the clip ends.
+    fn high(height_m: f64, restitution: f64, impacts: &[f64], frames: usize) -> usize {
+        let low = (0..).take_while(|&bounce| height_m * restitution.powi(2 * bounce) > 0.33).count();
+        let last = frames - SHORTEST;
+        impacts.get(low - 1).map_or(last, |&impact| last.min(impact as usize))
+    }
+
     fn worst(one: &[[f64; 2]], other: &[[f64; 2]]) -> f64 {
         one.iter().zip(other).map(|(a, b)| (a[0] - b[0]).hypot(a[1] - b[1])).fold(0.0, f64::max)
     }
@@ -138,8 +174,9 @@ mod tests {
             let (ball, heard) = bouncing(height_m, restitution, speed_m_s, radius_m);
             let around = Surroundings { floor: true, heard, ..Surroundings::default() };
             let read = read(std::slice::from_ref(&ball), &around);
-            // Its last bounces are lower than what lies may tremble.
-            prop_assert!(worst(&read[0], &ball.places_m) < LYING_M, "{}", worst(&read[0], &ball.places_m));
+            let high = high(height_m, restitution, &around.heard, ball.places_m.len());
+            let off_m = worst(&read[0][..high], &ball.places_m[..high]);
+            prop_assert!(off_m < 0.06, "{off_m}");
         }
 
         #[test]
@@ -147,8 +184,7 @@ mod tests {
             height_m in 2.0..5.0_f64, restitution in 0.65..0.85_f64, seed in any::<u64>(),
         ) {
             let (truth, heard) = bouncing(height_m, restitution, 0.5, 0.5);
-            // Until its bounces are as low as it trembles.
-            let flown = heard.get(3).map_or(truth.places_m.len(), |&impact| impact as usize);
+            let high = high(height_m, restitution, &heard, truth.places_m.len());
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let mut drawn = truth.clone();
             for place in &mut drawn.places_m {
@@ -157,7 +193,7 @@ mod tests {
             let around = Surroundings { floor: true, heard, ..Surroundings::default() };
             let read = read(std::slice::from_ref(&drawn), &around);
             let off = |places: &[[f64; 2]]| -> f64 {
-                let places = places.iter().zip(&truth.places_m).take(flown);
+                let places = places.iter().zip(&truth.places_m).take(high);
                 places.map(|(a, b)| (a[1] - b[1]).powi(2)).sum()
             };
             prop_assert!(off(&read[0]) < 0.6 * off(&drawn.places_m), "{} of {}", off(&read[0]), off(&drawn.places_m));
@@ -194,8 +230,10 @@ mod tests {
                         _ => None,
                     })
                     .collect();
-                let heard = scene.contacts.iter().map(|contact| f64::from(contact.time_s) * FPS).collect();
-                let around = Surroundings { floor: true, obstacles: scene.stage.fixture.is_some(), heard };
+                let heard =
+                    scene.contacts.iter().map(|contact| f64::from(contact.time_s) * f64::from(FPS)).collect();
+                let obstacles = scene.stage.fixture.is_some();
+                let around = Surroundings { floor: true, obstacles, heard, ..Surroundings::default() };
                 for (read, ball) in read(&balls, &around).iter().zip(&balls) {
                     off.push(worst(read, &ball.places_m));
                 }
@@ -203,7 +241,7 @@ mod tests {
             off.sort_by(f64::total_cmp);
             // Rims are struck twice within a few frames, which is one impact here.
             let (median, nine_tenths) = (off[off.len() / 2], off[off.len() * 9 / 10]);
-            assert!(median < 0.05 && nine_tenths < 0.3, "{family:?}: {median} m, {nine_tenths} m");
+            assert!(median < 0.08 && nine_tenths < 0.3, "{family:?}: {median} m, {nine_tenths} m");
         }
     }
 }

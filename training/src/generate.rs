@@ -34,6 +34,7 @@ use crate::model::transformer::{Known, Prompts};
 use crate::model::voice::{HEARD, hear};
 use crate::painter::Painter;
 use crate::performance::{Performance, look_numbers, look_of};
+use crate::takes::faults;
 use crate::train::normal;
 use crate::weights::{ModelCard, WeightsError, load_model, load_model_from_bytes};
 use crate::words::Vocabulary;
@@ -43,6 +44,10 @@ use crate::world::{ACTORS, CLIP_S, FPS, FRAMES};
 const LENGTHS_S: [u32; 3] = [4, 8, 12];
 /// Tokens at the end of a window that the next one begins with: a second says how everything moves.
 const OVERLAP: usize = 6;
+/// Takes that a clip is chosen from unless it says otherwise.
+pub const TAKES: usize = 4;
+/// Takes that may be asked for.
+const MOST_TAKES: std::ops::RangeInclusive<usize> = 1..=64;
 /// Clips that the sampler draws at once.
 pub(crate) const BATCH: usize = 32;
 /// Steps that the sampler may take.
@@ -57,6 +62,9 @@ pub const REFERENCE_SIDE: usize = PORTRAIT_SIDE;
 pub struct GenerationRequest {
     pub prompt: String,
     pub seed: u64,
+    /// Takes that may be drawn: the first without a fault is kept, else the one with the fewest. A clip that
+    /// begins with another is drawn once.
+    pub takes: usize,
     /// 4, 8 or 12. A longer clip goes on from its own last second, window after window.
     pub seconds: u32,
     /// Steps of the sampler; `None` as the model is best drawn with.
@@ -82,6 +90,7 @@ impl GenerationRequest {
         Self {
             prompt: prompt.into(),
             seed,
+            takes: TAKES,
             seconds: CLIP_S as u32,
             steps: None,
             guidance: None,
@@ -101,6 +110,19 @@ impl GenerationRequest {
             (request.steps, bits(request.guidance), bits(request.likeness), request.seconds)
         };
         settings(self) == settings(other) && self.source.is_none() && other.source.is_none()
+    }
+
+    /// Takes that may be drawn of it.
+    fn most_takes(&self) -> usize {
+        // What begins with a clip is measured by that clip, not by its prompt alone.
+        let begun = matches!(self.source, Some(Source::Extend(_) | Source::Edit { .. }));
+        if begun { 1 } else { self.takes }
+    }
+
+    /// The same from other noise, but for the first take.
+    fn of_take(&self, take: usize) -> Self {
+        let seed = if take == 0 { self.seed } else { derive(self.seed, &format!("take {take}")) };
+        Self { seed, ..self.clone() }
     }
 
     /// Frames that are drawn, and the windows that they are drawn in.
@@ -135,6 +157,8 @@ pub enum GenerateError {
     Seconds { seconds: u32 },
     #[error("{steps} steps cannot be taken: use 1 to 200")]
     Steps { steps: usize },
+    #[error("{takes} takes cannot be drawn: use 1 to 64")]
+    Takes { takes: usize },
     #[error("guidance and likeness must lie between 0 and 10")]
     Guidance,
     #[error("this model was distilled with its guidance: leave guidance and likeness away")]
@@ -265,8 +289,8 @@ impl Generator {
         performed.pop().ok_or(GenerateError::Seconds { seconds: request.seconds })
     }
 
-    /// What happens in many clips. Neighbours of the same settings are drawn together, which takes far less
-    /// time than one after another and gives the same clips.
+    /// What happens in many clips, each in the best of its takes. Neighbours of the same settings are drawn
+    /// together, which takes far less time than one after another and gives the same clips.
     pub(crate) fn perform_batch(
         &self,
         requests: &[GenerationRequest],
@@ -276,18 +300,63 @@ impl Generator {
             check(request)?;
             self.sampling(request)?;
         }
-        let batches: Vec<&[GenerationRequest]> =
-            requests.chunk_by(GenerationRequest::is_alike).flat_map(|alike| alike.chunks(BATCH)).collect();
-        let mut total = 0;
-        for batch in &batches {
-            total += self.sampling(&batch[0])?.steps * batch[0].extent()?.1;
+        let takes = requests.iter().map(GenerationRequest::most_takes).max().unwrap_or(1);
+        // Steps of each take that is left, were no clip good before.
+        let mut left = Vec::with_capacity(takes);
+        for take in 0..takes {
+            let drawn = requests.iter().filter(|request| request.most_takes() > take);
+            left.push(self.steps(&drawn.cloned().collect::<Vec<_>>())?);
         }
+        let total: usize = left.iter().sum();
+        let mut best: Vec<Option<(usize, Performance)>> = vec![None; requests.len()];
+        let mut before = 0;
+        for take in 0..takes {
+            let poor = |index: &usize| {
+                take < requests[*index].most_takes()
+                    && best[*index].as_ref().is_none_or(|(faults, _)| *faults > 0)
+            };
+            let poor: Vec<usize> = (0..requests.len()).filter(poor).collect();
+            let again: Vec<GenerationRequest> =
+                poor.iter().map(|&index| requests[index].of_take(take)).collect();
+            let mut on_take_step = |done: usize| on_step(before + done, total);
+            let drawn = self.perform_takes(&again, &mut on_take_step)?;
+            for (index, performance) in poor.into_iter().zip(drawn) {
+                let faults = faults(&requests[index].prompt, &performance);
+                if best[index].as_ref().is_none_or(|(fewest, _)| faults < *fewest) {
+                    best[index] = Some((faults, performance));
+                }
+            }
+            before += left[take];
+        }
+        // All clips may have been good before the last take.
+        if total > 0 && on_step(total, total).is_break() {
+            return Err(GenerateError::Cancelled);
+        }
+        Ok(best.into_iter().flatten().map(|(_, performance)| performance).collect())
+    }
+
+    /// Requests that the sampler can draw at once.
+    fn batches(requests: &[GenerationRequest]) -> impl Iterator<Item = &[GenerationRequest]> {
+        requests.chunk_by(GenerationRequest::is_alike).flat_map(|alike| alike.chunks(BATCH))
+    }
+
+    /// Steps that one take of each of the requests needs.
+    fn steps(&self, requests: &[GenerationRequest]) -> Result<usize, GenerateError> {
+        Self::batches(requests).map(|batch| Ok(self.sampling(&batch[0])?.steps * batch[0].extent()?.1)).sum()
+    }
+
+    /// One take of each of many clips. `on_step` learns how many steps are done.
+    fn perform_takes(
+        &self,
+        requests: &[GenerationRequest],
+        on_step: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Vec<Performance>, GenerateError> {
         let mut performed = Vec::with_capacity(requests.len());
         let mut before = 0;
-        for batch in batches {
-            let mut on_batch_step = |done: usize, _: usize| on_step(before + done, total);
+        for batch in Self::batches(requests) {
+            let mut on_batch_step = |done: usize, _: usize| on_step(before + done);
             performed.extend(self.perform_together(batch, &mut on_batch_step)?);
-            before += self.sampling(&batch[0])?.steps * batch[0].extent()?.1;
+            before += self.steps(batch)?;
         }
         Ok(performed)
     }
@@ -347,7 +416,7 @@ impl Generator {
         let is_heard = matches!(begun, Some(Begun::Extend(_) | Begun::Edit { .. }));
         let finish = |(performance, request): (Performance, &GenerationRequest)| {
             let performance = performance.cut(frames);
-            if is_heard { performance.steadied() } else { articulate(performance.on_arcs(), &request.prompt) }
+            if is_heard { performance.steadied() } else { articulate(performance.settled(), &request.prompt) }
         };
         Ok(performed.into_iter().zip(requests).map(finish).collect())
     }
@@ -512,6 +581,9 @@ fn check(request: &GenerationRequest) -> Result<(), GenerateError> {
     if let Some(steps) = request.steps.filter(|steps| !STEPS.contains(steps)) {
         return Err(GenerateError::Steps { steps });
     }
+    if !MOST_TAKES.contains(&request.takes) {
+        return Err(GenerateError::Takes { takes: request.takes });
+    }
     let within = |strength: Option<f32>| strength.is_none_or(|number| (0.0..=10.0).contains(&number));
     if !within(request.guidance) || !within(request.likeness) {
         return Err(GenerateError::Guidance);
@@ -622,7 +694,13 @@ mod tests {
     }
 
     fn quick(prompt: &str) -> GenerationRequest {
-        GenerationRequest { steps: Some(4), width: 32, height: 32, ..GenerationRequest::new(prompt, 7) }
+        GenerationRequest {
+            steps: Some(4),
+            takes: 1,
+            width: 32,
+            height: 32,
+            ..GenerationRequest::new(prompt, 7)
+        }
     }
 
     #[test]
@@ -651,6 +729,20 @@ mod tests {
         assert_eq!(clip, again);
         let other = GenerationRequest { seed: 8, ..quick("a red ball bounces twice") };
         assert_ne!(clip, generator.generate(&other, &mut go_on).unwrap());
+    }
+
+    #[test]
+    fn the_best_of_several_takes_is_kept() {
+        let generator = untrained();
+        for seed in 0..4 {
+            let once = GenerationRequest { seed, ..quick("a red ball bounces twice") };
+            let take = |take| generator.perform(&once.of_take(take), &mut go_on).unwrap();
+            let fewest = (0..3).map(|number| faults(&once.prompt, &take(number))).min();
+            let best =
+                generator.perform(&GenerationRequest { takes: 3, ..once.clone() }, &mut go_on).unwrap();
+            assert_eq!(Some(faults(&once.prompt, &best)), fewest);
+            assert!((0..3).any(|number| take(number) == best));
+        }
     }
 
     #[test]
@@ -787,6 +879,7 @@ mod tests {
             GenerationRequest { seconds: 5, ..request.clone() },
             GenerationRequest { seconds: 16, ..request.clone() },
             GenerationRequest { steps: Some(0), ..request.clone() },
+            GenerationRequest { takes: 0, ..request.clone() },
             GenerationRequest { guidance: Some(f32::NAN), ..request.clone() },
             GenerationRequest { width: 4, ..request.clone() },
             GenerationRequest { height: 2000, ..request.clone() },

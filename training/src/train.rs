@@ -450,6 +450,8 @@ const SAMPLE_PROMPTS: [&str; 6] = [
 fn show(generator: &Generator, step: u64, run: &Run) -> Result<(), TrainError> {
     let request = |prompt: &&str| GenerationRequest {
         steps: Some(8),
+        // What it is by itself, not after a choice.
+        takes: 1,
         width: 128,
         height: 128,
         ..GenerationRequest::new(*prompt, 7)

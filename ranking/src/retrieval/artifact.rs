@@ -6,8 +6,8 @@ use std::path::Path;
 use burn::tensor::Device;
 use kinora_harness::publish::{self, FileError};
 use kinora_harness::weights::{self, Precision};
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::model::{Retriever, RetrieverConfig};
 use super::train::Hyperparameters;
@@ -39,7 +39,13 @@ pub struct Card {
 }
 
 impl Card {
-    pub(crate) fn new(hyperparameters: &Hyperparameters, seed: u64, epoch: u64, ndcg: f64, sha256: &str) -> Self {
+    pub(crate) fn new(
+        hyperparameters: &Hyperparameters,
+        seed: u64,
+        epoch: u64,
+        ndcg: f64,
+        sha256: &str,
+    ) -> Self {
         Self {
             format: FORMAT,
             kind: KIND.to_owned(),

@@ -31,7 +31,8 @@ pub fn full(queries: Tensor<2>, items: Tensor<2>, targets: &[i32]) -> Loss {
     let device = queries.device();
     let table = items.clone().inner();
     let home = table.device();
-    let (mut nats, mut item_slopes, mut query_slopes) = (Tensor::zeros([1], &home), table.zeros_like(), Vec::new());
+    let (mut nats, mut item_slopes, mut query_slopes) =
+        (Tensor::zeros([1], &home), table.zeros_like(), Vec::new());
     for from in (0..positions).step_by(ROWS) {
         let until = (from + ROWS).min(positions);
         let part = queries.clone().inner().slice([from..until]);
@@ -44,7 +45,10 @@ pub fn full(queries: Tensor<2>, items: Tensor<2>, targets: &[i32]) -> Loss {
         item_slopes = item_slopes + slope.transpose().matmul(part);
     }
     let query_slopes = Tensor::cat(query_slopes, 0);
-    Loss { nats, surrogate: with_slope(queries, query_slopes, &device) + with_slope(items, item_slopes, &device) }
+    Loss {
+        nats,
+        surrogate: with_slope(queries, query_slopes, &device) + with_slope(items, item_slopes, &device),
+    }
 }
 
 /// Items drawn for a step, with the natural logarithms of how often each was to be expected.
@@ -69,7 +73,8 @@ pub fn sampled(queries: Tensor<2>, items: Tensor<2>, targets: &[i32], negatives:
     let drawn = items.clone().select(0, flat(&negatives.items, &device));
     let next = items.select(0, flat(targets, &device));
     let table = drawn.clone().inner();
-    let correction = Tensor::<2>::from_data(TensorData::new(negatives.log_expected.clone(), [1, count]), &home);
+    let correction =
+        Tensor::<2>::from_data(TensorData::new(negatives.log_expected.clone(), [1, count]), &home);
     let negative = flat(&negatives.items, &home).unsqueeze_dim::<2>(0);
     let (mut nats, mut drawn_slopes) = (Tensor::zeros([1], &home), table.zeros_like());
     let (mut query_slopes, mut next_slopes) = (Vec::new(), Vec::new());
@@ -80,7 +85,8 @@ pub fn sampled(queries: Tensor<2>, items: Tensor<2>, targets: &[i32], negatives:
         let same = column(&targets[from..until], &home)
             .expand([until - from, count])
             .equal(negative.clone().expand([until - from, count]));
-        let others = (part.clone().matmul(table.clone().transpose()) - correction.clone()).mask_fill(same, -1e9);
+        let others =
+            (part.clone().matmul(table.clone().transpose()) - correction.clone()).mask_fill(same, -1e9);
         let own = (part.clone() * wanted.clone()).sum_dim(1);
         let share = softmax(Tensor::cat(vec![own, others], 1), 1);
         let own = share.clone().slice([0..until - from, 0..1]);

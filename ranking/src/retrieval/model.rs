@@ -39,7 +39,8 @@ impl Default for RetrieverConfig {
 impl RetrieverConfig {
     /// A transformer with initial weights for `items` items.
     pub fn init(&self, items: usize, device: &Device) -> Retriever {
-        let table = |rows| Initializer::Normal { mean: 0.0, std: TABLE_DEVIATION }.init([rows, self.width], device);
+        let table =
+            |rows| Initializer::Normal { mean: 0.0, std: TABLE_DEVIATION }.init([rows, self.width], device);
         let linear = |input, output| LinearConfig::new(input, output).with_bias(false).init(device);
         let norm = || RmsNormConfig::new(self.width).init(device);
         let block = |_| Block {
@@ -102,9 +103,11 @@ impl Dropout {
         let mut bytes = vec![0_u8; 2 * shape.iter().product::<usize>()];
         self.rng.fill_bytes(&mut bytes);
         let (threshold, scale) = ((self.rate * 65_536.0) as u16, (1.0 / (1.0 - self.rate)) as f32);
-        let kept = bytes.as_chunks::<2>().0.iter().map(|&pair| {
-            if u16::from_le_bytes(pair) < threshold { 0.0 } else { scale }
-        });
+        let kept = bytes
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|&pair| if u16::from_le_bytes(pair) < threshold { 0.0 } else { scale });
         let mask = TensorData::new(kept.collect::<Vec<f32>>(), shape);
         let device = x.device();
         x * Tensor::from_data(mask, &device)
@@ -158,7 +161,8 @@ impl Retriever {
         let (rows, columns) = (histories.rows, histories.columns);
         let device = self.items.val().device();
         let look_up = |table: &Param<Tensor<2>>, numbers: &[i32]| {
-            let numbers = Tensor::<1, Int>::from_data(TensorData::new(numbers.to_vec(), [numbers.len()]), &device);
+            let numbers =
+                Tensor::<1, Int>::from_data(TensorData::new(numbers.to_vec(), [numbers.len()]), &device);
             let vectors = table.val().select(0, numbers);
             let [_, width] = vectors.dims();
             vectors.reshape([rows, columns, width])
@@ -185,7 +189,8 @@ impl Retriever {
     pub fn queries(&self, histories: &Histories, places: &[i32], dropout: Option<&mut Dropout>) -> Tensor<2> {
         let x = self.forward(histories, dropout);
         let [rows, columns, width] = x.dims();
-        let places = Tensor::<1, Int>::from_data(TensorData::new(places.to_vec(), [places.len()]), &x.device());
+        let places =
+            Tensor::<1, Int>::from_data(TensorData::new(places.to_vec(), [places.len()]), &x.device());
         x.reshape([rows * columns, width]).select(0, places)
     }
 
@@ -219,7 +224,8 @@ impl Block {
         let [rows, columns, width] = x.dims();
         let head = width / self.heads;
         let parts = self.query_key_value.forward(x).chunk(3, 2);
-        let parts = parts.into_iter().map(|part| part.reshape([rows, columns, self.heads, head]).swap_dims(1, 2));
+        let parts =
+            parts.into_iter().map(|part| part.reshape([rows, columns, self.heads, head]).swap_dims(1, 2));
         let Ok([query, key, value]) = <[Tensor<4>; 3]>::try_from(parts.collect::<Vec<_>>()) else {
             unreachable!("a chunk of three times the width into three");
         };
@@ -231,6 +237,7 @@ impl Block {
 
 /// Zero where a position may look, far below zero where it may not.
 fn causal(columns: usize, device: &Device) -> Tensor<4> {
-    let masked = (0..columns * columns).map(|cell| if cell % columns > cell / columns { -1e9 } else { 0.0_f32 });
+    let masked =
+        (0..columns * columns).map(|cell| if cell % columns > cell / columns { -1e9 } else { 0.0_f32 });
     Tensor::from_data(TensorData::new(masked.collect::<Vec<_>>(), [1, 1, columns, columns]), device)
 }

@@ -64,13 +64,19 @@ impl Sequences {
         let (mut users, mut numbers) = (HashMap::<String, usize>::new(), HashMap::<String, u32>::new());
         let mut sequences = Self { items: Vec::new(), histories: Vec::new() };
         for (index, line) in lines.lines().enumerate() {
-            let fault = |reason: String| RankingError::Sequences { path: path.to_owned(), line: index + 1, reason };
+            let fault =
+                |reason: String| RankingError::Sequences { path: path.to_owned(), line: index + 1, reason };
             let line = line.map_err(|error| fault(format!("it cannot be read: {error}")))?;
             let mut words = line.split_whitespace();
             let (user, item) = match (words.next(), words.next(), words.next()) {
                 (None, ..) => continue,
                 (Some(user), Some(item), None) => (user, item),
-                _ => return Err(fault(format!("{} words where `user item` must be", line.split_whitespace().count()))),
+                _ => {
+                    return Err(fault(format!(
+                        "{} words where `user item` must be",
+                        line.split_whitespace().count()
+                    )));
+                }
             };
             let user = match users.get(user) {
                 Some(&user) => user,
@@ -147,7 +153,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (plain, packed) = (directory.path().join("a.txt"), directory.path().join("a.txt.gz"));
         std::fs::write(&plain, "u a\nu b\nu c\n").unwrap();
-        let mut encoder = flate2::write::GzEncoder::new(File::create(&packed).unwrap(), flate2::Compression::fast());
+        let mut encoder =
+            flate2::write::GzEncoder::new(File::create(&packed).unwrap(), flate2::Compression::fast());
         encoder.write_all(b"u a\nu b\nu c\n").unwrap();
         encoder.finish().unwrap();
         assert_eq!(Sequences::read(&plain).unwrap(), Sequences::read(&packed).unwrap());

@@ -108,9 +108,15 @@ impl Hyperparameters {
         let bad = |name, value: String, accepted| Err(RankingError::Option { name, value, accepted });
         let model = &self.model;
         let counts = [
-            ("width", model.width), ("blocks", model.blocks), ("heads", model.heads), ("hidden", model.hidden),
-            ("length", model.length), ("positions", self.positions), ("negatives", self.negatives),
-            ("epochs", self.epochs as usize), ("patience", self.patience as usize),
+            ("width", model.width),
+            ("blocks", model.blocks),
+            ("heads", model.heads),
+            ("hidden", model.hidden),
+            ("length", model.length),
+            ("positions", self.positions),
+            ("negatives", self.negatives),
+            ("epochs", self.epochs as usize),
+            ("patience", self.patience as usize),
         ];
         if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return bad(name, "0".to_owned(), "at least 1");
@@ -156,7 +162,10 @@ pub struct TrainOptions {
 pub enum TrainOutcome {
     Finished(TrainReport),
     /// Stopped on request; the checkpoint holds everything up to `step`.
-    Interrupted { step: u64, run_id: String },
+    Interrupted {
+        step: u64,
+        run_id: String,
+    },
 }
 
 /// What a finished training did.
@@ -281,10 +290,15 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
             }
             nats += loss;
             positions += batch.iter().map(|window| window.inputs.len()).sum::<usize>();
-            progress.set(epoch, format_args!(
-                "step {}, loss {:.4}, best NDCG@10 {:.4}",
-                trained.state.step, nats / positions as f64, trained.state.best_ndcg.max(0.0)
-            ));
+            progress.set(
+                epoch,
+                format_args!(
+                    "step {}, loss {:.4}, best NDCG@10 {:.4}",
+                    trained.state.step,
+                    nats / positions as f64,
+                    trained.state.best_ndcg.max(0.0)
+                ),
+            );
             if out_of_time() {
                 ended = true;
                 break;
@@ -340,9 +354,8 @@ impl Trained {
         let hyper = self.state.hyperparameters.clone();
         let (seed, step) = (self.state.seed, self.state.step);
         let positions: usize = batch.iter().map(|window| window.inputs.len()).sum();
-        let negatives = (hyper.loss == LossKind::Sampled).then(|| {
-            draw(items, hyper.negatives, derive(seed, &format!("negatives {step}")))
-        });
+        let negatives = (hyper.loss == LossKind::Sampled)
+            .then(|| draw(items, hyper.negatives, derive(seed, &format!("negatives {step}"))));
         let negatives = negatives.as_ref();
         let work = |replica: Retriever, shard: usize| {
             let windows: Vec<Window<'_>> = batch.iter().skip(shard).step_by(SHARDS).copied().collect();
@@ -437,7 +450,9 @@ pub(crate) fn window_loss(
     let places: Vec<i32> = windows
         .iter()
         .enumerate()
-        .flat_map(|(row, window)| (row * columns..row * columns + window.inputs.len()).map(|place| place as i32))
+        .flat_map(|(row, window)| {
+            (row * columns..row * columns + window.inputs.len()).map(|place| place as i32)
+        })
         .collect();
     let targets: Vec<i32> =
         windows.iter().flat_map(|window| window.targets.iter().map(|&item| item as i32)).collect();

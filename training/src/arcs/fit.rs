@@ -4,9 +4,10 @@
 //! squares. With the arcs fixed, each instant is a search along one line. The two take turns, while the joints
 //! are drawn closer and closer.
 
-use super::{Ball, CROWDED_FLOOR_M, FLOOR_M, LYING_M, SHORTEST, Surroundings, tremble_m};
+use super::{
+    Ball, CROWDED_FLOOR_M, FALL_M, FALLS, FLOOR_M, LYING_M, SHORTEST, Span, Surroundings, tremble_m,
+};
 use crate::cholesky::solve;
-use crate::world::FPS;
 
 /// Turns that coefficients and instants take.
 const TURNS: usize = 8;
@@ -20,32 +21,47 @@ const HEARD: f64 = 0.08;
 const TOGETHER: f64 = 1.5;
 /// A change of velocity smaller than this, in metres a frame, tells no instant.
 const SLIGHT_M: f64 = 0.01;
-/// Things fall with between so many metres a second squared.
-const FALLS_M_S2: std::ops::RangeInclusive<f64> = 4.0..=20.0;
 /// A simpler curve is taken where it leaves at most so many times the deviation.
 const AS_GOOD: f64 = 1.5;
-/// A flight rises at least this high.
-const HIGH_M: f64 = 0.15;
+/// The same of a free fall for what bends about as much.
+const NEARLY: f64 = 4.0;
 
-/// One coordinate of an arc: `given` as it is, and coefficients of powers of `(t - middle) / half`.
+/// One coordinate of an arc: what is `given`, and coefficients of powers of `(t - middle) / half`.
 #[derive(Clone, Debug)]
 struct Curve {
     middle: f64,
     half: f64,
-    /// Level, and bend in metres a squared frame.
-    given: [f64; 2],
+    given: Given,
     coefficients: Vec<f64>,
 }
 
+#[derive(Clone, Debug)]
+enum Given {
+    Level(f64),
+    /// In metres a squared frame.
+    Bend(f64),
+    /// Places, one a frame.
+    Path(Vec<f64>),
+}
+
 impl Curve {
-    fn new([first, last]: [usize; 2], degree: Option<usize>, given: [f64; 2]) -> Self {
-        let half = (last - first) as f64 / 2.0;
-        let coefficients = vec![0.0; degree.map_or(0, |degree| degree + 1)];
-        Self { middle: first as f64 + half, half: half.max(1.0), given, coefficients }
+    fn new(span: Span, terms: usize, given: Given) -> Self {
+        let half = (span.last - span.first) as f64 / 2.0;
+        Self { middle: span.first as f64 + half, half: half.max(1.0), given, coefficients: vec![0.0; terms] }
     }
 
     fn given(&self, t: f64) -> f64 {
-        self.given[0] + self.given[1] * (t - self.middle).powi(2)
+        match &self.given {
+            Given::Level(level) => *level,
+            Given::Bend(bend) => bend * (t - self.middle).powi(2),
+            Given::Path(places) => {
+                let last = places.len().saturating_sub(1);
+                let t = t.clamp(0.0, last as f64);
+                let (before, share) = (t as usize, t.fract());
+                let place = |frame: usize| places.get(frame.min(last)).copied().unwrap_or_default();
+                place(before) + share * (place(before + 1) - place(before))
+            }
+        }
     }
 
     fn powers(&self, t: f64) -> Vec<f64> {
@@ -62,31 +78,35 @@ impl Curve {
         (self.at(t + 0.5) - self.at(t - 0.5)).clamp(-1e6, 1e6)
     }
 
-    /// Metres a squared frame, halved.
-    fn bend(&self) -> f64 {
-        self.given[1] + self.coefficients.get(2).map_or(0.0, |c| c / (self.half * self.half))
-    }
-
     /// The least-squares curve of this form alone, with the deviation that it leaves.
-    fn alone(mut self, places_m: &[[f64; 2]], axis: usize, [first, last]: [usize; 2]) -> (Self, f64) {
+    fn alone(mut self, ball: &Ball, axis: usize, span: Span) -> (Self, f64) {
+        let places_m = &ball.places_m;
         let mut system = System::new(self.coefficients.len());
-        for frame in first..=last {
+        for frame in span.first..=span.last {
             let t = frame as f64;
             system.ask(&[(0, self.powers(t))], places_m[frame][axis] - self.given(t), 1.0);
         }
         if let Some(solution) = system.solve() {
             self.coefficients = solution;
         }
-        let squares: f64 = (first..=last).map(|f| (places_m[f][axis] - self.at(f as f64)).powi(2)).sum();
-        let deviation = (squares / (last - first + 1) as f64).sqrt();
+        let squares: f64 =
+            (span.first..=span.last).map(|f| (places_m[f][axis] - self.at(f as f64)).powi(2)).sum();
+        let deviation = (squares / span.frames() as f64).sqrt();
         (self, deviation)
     }
 }
 
 #[derive(Clone, Debug)]
 struct Arc {
-    span: [usize; 2],
+    span: Span,
     axes: [Curve; 2],
+}
+
+impl Arc {
+    /// Whether it is a way along the floor.
+    fn lies(&self) -> bool {
+        matches!(self.axes[1].given, Given::Level(_))
+    }
 }
 
 /// Where one arc ends and the next begins.
@@ -100,87 +120,47 @@ struct Joint {
     floor_m: Option<f64>,
 }
 
-/// Places of the balls on their arcs, one a frame.
-pub(super) fn fit(balls: &[Ball], splits: &[Vec<[usize; 2]>], around: &Surroundings) -> Vec<Vec<[f64; 2]>> {
-    let free: Vec<Vec<Arc>> = balls
-        .iter()
-        .zip(splits)
-        .map(|(ball, spans)| spans.iter().map(|&span| free_arc(ball, span)).collect())
-        .collect();
-    let fall = if around.floor { common_bend(balls, &free) } else { None };
-    balls
-        .iter()
-        .zip(free)
-        .map(|(ball, arcs)| {
-            if arcs.is_empty() {
-                return ball.places_m.clone();
-            }
-            let arcs = arcs.into_iter().map(|arc| simplest(ball, arc, fall, around)).collect();
-            let (arcs, joints) = joined(ball, arcs, around);
-            (0..ball.places_m.len()).map(|frame| place(ball, &arcs, &joints, frame as f64, around)).collect()
-        })
-        .collect()
-}
-
-fn free_arc(ball: &Ball, span: [usize; 2]) -> Arc {
-    Arc {
-        span,
-        axes: [0, 1].map(|axis| Curve::new(span, Some(2), [0.0; 2]).alone(&ball.places_m, axis, span).0),
+/// Places of a ball on its arcs, one a frame.
+pub(super) fn fit(ball: &Ball, spans: &[Span], around: &Surroundings) -> Vec<[f64; 2]> {
+    if spans.is_empty() {
+        return ball.places_m.clone();
     }
+    let arcs = spans.iter().map(|&span| simplest(ball, span, around)).collect();
+    let (arcs, joints) = joined(ball, arcs, around);
+    (0..ball.places_m.len()).map(|frame| place(ball, &arcs, &joints, frame as f64, around)).collect()
 }
 
 /// Heights of a ball's lowest point.
-fn lowest_m<'a>(ball: &'a Ball, [first, last]: [usize; 2]) -> impl Iterator<Item = f64> + 'a {
-    ball.places_m[first..=last].iter().map(|place| place[1] - ball.radius_m)
+fn lowest_m(ball: &Ball, span: Span) -> impl Iterator<Item = f64> + '_ {
+    ball.places_m[span.first..=span.last].iter().map(|place| place[1] - ball.radius_m)
 }
 
-/// The bend that all flights agree on, if there are any.
-fn common_bend(balls: &[Ball], free: &[Vec<Arc>]) -> Option<f64> {
-    let per_frame = -0.5 / f64::from(FPS * FPS);
-    let (mut bends, mut weights) = (0.0, 0.0);
-    for (ball, arcs) in balls.iter().zip(free) {
-        for arc in arcs {
-            let flies = lowest_m(ball, arc.span).fold(0.0, f64::max) > HIGH_M;
-            let bend = arc.axes[1].bend();
-            if flies && FALLS_M_S2.contains(&(bend / per_frame)) {
-                // What a parabola says of its bend grows with the fifth power of its length.
-                let weight = ((arc.span[1] - arc.span[0] + 1) as f64).powi(5);
-                bends += weight * bend;
-                weights += weight;
-            }
-        }
+/// The span as the simplest curves that leave about as little: what is held is at the hand, what lies is level,
+/// what flies falls as all does and keeps its speed across.
+fn simplest(ball: &Ball, span: Span, around: &Surroundings) -> Arc {
+    if let Some(hand) = span.hand.and_then(|hand| around.hands_m.get(hand)) {
+        let path = |axis: usize| hand.iter().map(|place| place[axis]).collect();
+        return Arc { span, axes: [0, 1].map(|axis| Curve::new(span, 0, Given::Path(path(axis)))) };
     }
-    (weights > 0.0).then(|| bends / weights)
-}
-
-/// The arc as the simplest curves that leave about as little: what lies is level, what flies falls as all does
-/// and keeps its speed across.
-fn simplest(ball: &Ball, arc: Arc, fall: Option<f64>, around: &Surroundings) -> Arc {
-    let Arc { span, axes: [across, up] } = arc;
     let noise_m = tremble_m(&ball.places_m);
-    let short = span[1] - span[0] + 1 <= SHORTEST + 2;
-    let (across, left_m) = across.alone(&ball.places_m, 0, span);
-    let (straight, straight_m) = Curve::new(span, Some(1), [0.0; 2]).alone(&ball.places_m, 0, span);
-    let across = if short || straight_m < AS_GOOD * left_m.max(noise_m) { straight } else { across };
+    let short = span.frames() <= SHORTEST + 2;
+    let free = |axis: usize, terms: usize| Curve::new(span, terms, Given::Bend(0.0)).alone(ball, axis, span);
+    let (across, left_m) = free(0, 3);
+    let (straight, straight_m) = free(0, 2);
     if around.floor && lowest_m(ball, span).all(|height_m| height_m < LYING_M) {
-        let lying = Curve::new(span, None, [ball.radius_m, 0.0]);
-        return Arc { span, axes: [across, lying] };
+        let across = if short || straight_m < AS_GOOD * left_m.max(noise_m) { straight } else { across };
+        return Arc { span, axes: [across, Curve::new(span, 0, Given::Level(ball.radius_m))] };
     }
-    let (up, left_m) = up.alone(&ball.places_m, 1, span);
-    let (level, level_m) = Curve::new(span, Some(1), [0.0; 2]).alone(&ball.places_m, 1, span);
-    let falling = fall.map(|bend| Curve::new(span, Some(1), [0.0, bend]).alone(&ball.places_m, 1, span));
-    let up = match falling {
-        Some((falling, falling_m)) if short || falling_m < AS_GOOD * left_m.max(noise_m) => {
-            return Arc { span, axes: [straight_across(ball, span), falling] };
-        }
-        _ if level_m < AS_GOOD * left_m.max(noise_m) => level,
-        _ => up,
-    };
-    Arc { span, axes: [across, up] }
-}
-
-fn straight_across(ball: &Ball, span: [usize; 2]) -> Curve {
-    Curve::new(span, Some(1), [0.0; 2]).alone(&ball.places_m, 0, span).0
+    let (up, left_m) = free(1, 3);
+    let (level, level_m) = free(1, 2);
+    let (falling, falling_m) = Curve::new(span, 2, Given::Bend(FALL_M)).alone(ball, 1, span);
+    let falls = FALLS.contains(&(up.coefficients[2] / (up.half * up.half * FALL_M)));
+    let alike = if falls { NEARLY } else { AS_GOOD };
+    if around.floor && (short || falling_m < alike * left_m.max(noise_m)) {
+        return Arc { span, axes: [straight, falling] };
+    }
+    let across = if short || straight_m < AS_GOOD * left_m.max(noise_m) { straight } else { across };
+    Arc { span, axes: [across, if level_m < AS_GOOD * left_m.max(noise_m) { level } else { up }] }
 }
 
 /// The arcs brought together, and the joints between them.
@@ -188,22 +168,58 @@ fn joined(ball: &Ball, mut arcs: Vec<Arc>, around: &Surroundings) -> (Vec<Arc>, 
     let mut joints: Vec<Joint> =
         arcs.windows(2).map(|pair| Joint::between(&pair[0], &pair[1], ball, around)).collect();
     let noise_m = tremble_m(&ball.places_m);
+    let mut bounds = Vec::new();
     for turn in 0..TURNS {
         let share = turn as f64 / (TURNS - 1) as f64;
         let open_m = OPEN_M * (CLOSED_M / OPEN_M).powf(share);
+        if turn == TURNS / 2 {
+            bounds = out_of_view(&arcs, ball, around);
+        }
         for joint in joints.iter_mut().zip(arcs.windows(2)) {
             let (joint, pair) = joint;
             joint.time = joint.instant(&pair[0], &pair[1]);
         }
         for axis in 0..2 {
-            solve_axis(&mut arcs, &joints, ball, axis, noise_m, open_m);
+            let bounds = if axis == 0 { &bounds[..] } else { &[] };
+            solve_axis(&mut arcs, (&joints, bounds), ball, axis, [noise_m, open_m]);
         }
     }
     (arcs, joints)
 }
 
-/// Fits one coordinate of all arcs to the places and to each other.
-fn solve_axis(arcs: &mut [Arc], joints: &[Joint], ball: &Ball, axis: usize, noise_m: f64, open_m: f64) {
+/// Where an arc's ends would be out of view, and the bound that they keep to instead.
+fn out_of_view(arcs: &[Arc], ball: &Ball, around: &Surroundings) -> Vec<Bound> {
+    let Some(view_m) = around.view_m.filter(|view_m| *view_m > 2.0 * ball.radius_m) else {
+        return Vec::new();
+    };
+    let ends = arcs.iter().enumerate().flat_map(|(arc, curve)| {
+        [curve.span.first, curve.span.last].map(|frame| (arc, frame as f64, curve.axes[0].at(frame as f64)))
+    });
+    ends.map(|(arc, t, place_m)| Bound {
+        arc,
+        t,
+        place_m: place_m.clamp(ball.radius_m, view_m - ball.radius_m),
+    })
+    .filter(|bound| (bound.place_m - arcs[bound.arc].axes[0].at(bound.t)).abs() > 0.0)
+    .collect()
+}
+
+/// Where an arc has to be at a time.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    arc: usize,
+    t: f64,
+    place_m: f64,
+}
+
+/// Fits one coordinate of all arcs to the places, to each other and to what bounds them.
+fn solve_axis(
+    arcs: &mut [Arc],
+    (joints, bounds): (&[Joint], &[Bound]),
+    ball: &Ball,
+    axis: usize,
+    [noise_m, open_m]: [f64; 2],
+) {
     let mut offsets = Vec::with_capacity(arcs.len());
     let mut unknowns = 0;
     for arc in arcs.iter() {
@@ -213,7 +229,7 @@ fn solve_axis(arcs: &mut [Arc], joints: &[Joint], ball: &Ball, axis: usize, nois
     let mut system = System::new(unknowns);
     for (arc, &offset) in arcs.iter().zip(&offsets) {
         let curve = &arc.axes[axis];
-        for frame in arc.span[0]..=arc.span[1] {
+        for frame in arc.span.first..=arc.span.last {
             let t = frame as f64;
             system.ask(
                 &[(offset, curve.powers(t))],
@@ -232,6 +248,11 @@ fn solve_axis(arcs: &mut [Arc], joints: &[Joint], ball: &Ball, axis: usize, nois
             system.ask(&terms[..1], floor_m - before.given(t), 1.0 / open_m);
         }
     }
+    for bound in bounds {
+        let curve = &arcs[bound.arc].axes[axis];
+        let term = [(offsets[bound.arc], curve.powers(bound.t))];
+        system.ask(&term, bound.place_m - curve.given(bound.t), 1.0 / open_m);
+    }
     let Some(solution) = system.solve() else { return };
     for (arc, offset) in arcs.iter_mut().zip(offsets) {
         let coefficients = &mut arc.axes[axis].coefficients;
@@ -242,7 +263,7 @@ fn solve_axis(arcs: &mut [Arc], joints: &[Joint], ball: &Ball, axis: usize, nois
 
 impl Joint {
     fn between(before: &Arc, after: &Arc, ball: &Ball, around: &Surroundings) -> Self {
-        let within = [before.span[1] as f64 - 0.5, after.span[0] as f64 + 0.5];
+        let within = [before.span.last as f64 - 0.5, after.span.first as f64 + 0.5];
         let middle = f64::midpoint(within[0], within[1]);
         let near =
             |heard: &&f64| **heard > within[0] - TOGETHER + 0.5 && **heard < within[1] + TOGETHER - 0.5;
@@ -256,8 +277,9 @@ impl Joint {
         let felt_m = if around.obstacles { CROWDED_FLOOR_M } else { FLOOR_M };
         let height_m = before.axes[1].at(time).min(after.axes[1].at(time)) - ball.radius_m;
         let turn_m = after.axes[1].speed(time) - before.axes[1].speed(time);
-        let lies = [before, after].iter().any(|arc| arc.axes[1].coefficients.is_empty());
-        if around.floor && (lies || (height_m < felt_m && turn_m > SLIGHT_M)) {
+        let lies = before.lies() || after.lies();
+        let held = before.span.hand.or(after.span.hand).is_some();
+        if around.floor && !held && (lies || (height_m < felt_m && turn_m > SLIGHT_M)) {
             joint.floor_m = Some(ball.radius_m);
         }
         joint

@@ -1,6 +1,6 @@
 //! Splits a track into arcs: the fewest that explain it.
 
-use super::SHORTEST;
+use super::{Ball, FALL_M, FALLS, SHORTEST, Span};
 use crate::cholesky::solve;
 
 /// What an arc costs, in squared deviations of a place, where there is something to strike.
@@ -9,33 +9,50 @@ const ARC: f64 = 50.0;
 const MIDAIR: f64 = 250.0;
 /// What a frame costs that belongs to no arc.
 const OMISSION: f64 = 10.0;
+/// A ball that is held is drawn about this far from the hand.
+const GRIP_M: f64 = 0.12;
 /// Frames between two arcs that may be omitted.
 const SKIPPED: usize = 3;
 
-/// First and last frames of the arcs, both included, in order. `may_end` says whether something can be struck
-/// between two frames. Empty where the track is shorter than an arc.
+/// The arcs and holds in order. `may_end` says whether something can be struck, taken or let go between two
+/// frames. Empty where the track is shorter than an arc.
 pub(super) fn split(
-    places_m: &[[f64; 2]],
+    ball: &Ball,
     noise_m: f64,
+    hands_m: &[Vec<[f64; 2]>],
     may_end: impl Fn(usize, usize) -> bool,
-) -> Vec<[usize; 2]> {
+) -> Vec<Span> {
+    let places_m = &ball.places_m;
     let count = places_m.len();
     if count < SHORTEST {
         return Vec::new();
     }
-    // The least cost of the frames up to and with an arc's last, that arc's first frame, and the arc before it.
-    let mut best: Vec<Option<(f64, usize, Option<usize>)>> = vec![None; count];
+    let grip_m = noise_m.max(GRIP_M);
+    // The least cost of the frames up to and with a span's last, that span, and the last frame of the one before.
+    let mut best: Vec<Option<(f64, Span, Option<usize>)>> = vec![None; count];
     for first in 0..=count - SHORTEST {
         let Some((cost, before)) = opening(&best, first, &may_end) else { continue };
         let mut sums = Sums::default();
+        let mut holds = vec![0.0; hands_m.len()];
         for (last, place) in places_m.iter().enumerate().skip(first) {
             sums.add((last - first) as f64, *place);
+            for (hold, hand_m) in holds.iter_mut().zip(hands_m) {
+                // Where there is no hand, nothing is held.
+                *hold += hand_m.get(last).map_or(f64::INFINITY, |hand| {
+                    ((place[0] - hand[0]).powi(2) + (place[1] - hand[1]).powi(2)) / grip_m.powi(2)
+                });
+            }
             if last + 1 < first + SHORTEST {
                 continue;
             }
-            let total = cost + sums.residual() / (noise_m * noise_m);
+            // Between people, what does not fall is in a hand.
+            let left = if hands_m.is_empty() { sums.residual() } else { sums.falling(ball.radius_m) };
+            let arc = (left / noise_m.powi(2), None);
+            let holds = holds.iter().enumerate().map(|(hand, &hold)| (hold, Some(hand)));
+            let least = holds.fold(arc, |least, hold| if hold.0 < least.0 { hold } else { least });
+            let (total, span) = (cost + least.0, Span { first, last, hand: least.1 });
             if best[last].is_none_or(|(least, ..)| total < least) {
-                best[last] = Some((total, first, before));
+                best[last] = Some((total, span, before));
             }
         }
     }
@@ -43,18 +60,18 @@ pub(super) fn split(
     let mut last = (count.saturating_sub(1 + SKIPPED)..count)
         .filter(|&last| closing(last).is_some())
         .min_by(|&a, &b| closing(a).unwrap_or(f64::MAX).total_cmp(&closing(b).unwrap_or(f64::MAX)));
-    let mut arcs = Vec::new();
-    while let Some((end, (_, first, before))) = last.and_then(|end| Some((end, best[end]?))) {
-        arcs.push([first, end]);
+    let mut spans = Vec::new();
+    while let Some((_, span, before)) = last.and_then(|last| best[last]) {
+        spans.push(span);
         last = before;
     }
-    arcs.reverse();
-    arcs
+    spans.reverse();
+    spans
 }
 
 /// The least cost of all before an arc that begins at `first`, with the last frame of the arc before it.
 fn opening(
-    best: &[Option<(f64, usize, Option<usize>)>],
+    best: &[Option<(f64, Span, Option<usize>)>],
     first: usize,
     may_end: impl Fn(usize, usize) -> bool,
 ) -> Option<(f64, Option<usize>)> {
@@ -99,15 +116,28 @@ impl Sums {
 
     /// Squared distances, in all, from the parabola that fits best.
     fn residual(&self) -> f64 {
-        let p = &self.powers;
-        let matrix = [[p[0], p[1], p[2]], [p[1], p[2], p[3]], [p[2], p[3], p[4]]];
-        (0..2)
-            .map(|axis| {
-                let products = self.products[axis];
-                let explained = solve(matrix.iter().map(|row| row.to_vec()).collect(), products.to_vec())
-                    .map_or(0.0, |fit| fit.iter().zip(products).map(|(a, b)| a * b).sum());
-                (self.squares[axis] - explained).max(0.0)
-            })
-            .sum()
+        self.left(0, 3, 0.0).0 + self.left(1, 3, 0.0).0
+    }
+
+    /// The same of a fall, or of a way along the floor.
+    fn falling(&self, radius_m: f64) -> f64 {
+        let (up, bend) = self.left(1, 3, 0.0);
+        let flies = if FALLS.contains(&(bend / FALL_M)) { up } else { self.left(1, 2, FALL_M).0 };
+        let floor_m = radius_m - self.origin.unwrap_or_default()[1];
+        let [sum, ..] = self.products[1];
+        let lies = self.squares[1] + floor_m * (self.powers[0] * floor_m - 2.0 * sum);
+        self.left(0, 3, 0.0).0 + flies.min(lies.max(0.0))
+    }
+
+    /// Squared distances of a coordinate from the best polynomial of `terms` terms and a given bend, and the
+    /// bend in all.
+    fn left(&self, axis: usize, terms: usize, bend: f64) -> (f64, f64) {
+        let (p, [level, slope, square]) = (&self.powers, self.products[axis]);
+        let products = [level - bend * p[2], slope - bend * p[3], square - bend * p[4]];
+        let squares = self.squares[axis] - 2.0 * bend * square + bend * bend * p[4];
+        let matrix = (0..terms).map(|row| p[row..row + terms].to_vec()).collect();
+        let Some(fit) = solve(matrix, products[..terms].to_vec()) else { return (squares.max(0.0), bend) };
+        let explained: f64 = fit.iter().zip(products).map(|(a, b)| a * b).sum();
+        ((squares - explained).max(0.0), bend + fit.get(2).copied().unwrap_or_default())
     }
 }

@@ -34,7 +34,9 @@ pub use self::physics::Figures;
 
 use self::families::Survey;
 use crate::clip::Clip;
-use crate::generate::{BATCH, GenerateError, GenerationRequest, Generator, LabSettings, REFERENCE_SIDE};
+use crate::generate::{
+    BATCH, GenerateError, GenerationRequest, Generator, LabSettings, REFERENCE_SIDE, TAKES,
+};
 use crate::judge::{Agreement, ClipAgreement, Judges, Likeness, Recognised, Worth};
 use crate::media::MediaError;
 use crate::performance::Performance;
@@ -84,6 +86,8 @@ pub struct EvaluateOptions {
     /// Episodes of each task and domain of `PhyWorld`; none leaves it out.
     pub phyworld_episodes: usize,
     pub seed: u64,
+    /// Takes that each clip is chosen from.
+    pub takes: usize,
     /// Steps of the sampler; `None` as the model is best drawn with.
     pub steps: Option<usize>,
     /// How strongly captions are followed; `None` as the model is best drawn with.
@@ -104,6 +108,7 @@ impl Default for EvaluateOptions {
             cameos: 100,
             phyworld_episodes: 100,
             seed: 1,
+            takes: TAKES,
             steps: None,
             guidance: None,
             report: None,
@@ -142,6 +147,7 @@ pub struct EvaluateReport {
     /// Scenes of each family.
     pub clips: u64,
     pub seed: u64,
+    pub takes: usize,
     pub steps: usize,
     pub guidance: f32,
     pub parameters: usize,
@@ -279,6 +285,7 @@ pub fn evaluate(
     let report = EvaluateReport {
         clips: options.clips,
         seed: options.seed,
+        takes: options.takes,
         steps: options.steps.unwrap_or(sampling.steps),
         guidance: options.guidance.unwrap_or(sampling.guidance),
         parameters: generator.parameters(),
@@ -354,6 +361,7 @@ fn original(scene: &Scene) -> Clip {
 
 fn request(caption: String, options: &EvaluateOptions, index: u64) -> GenerationRequest {
     GenerationRequest {
+        takes: options.takes,
         steps: options.steps,
         guidance: options.guidance,
         width: SIDE,

@@ -153,6 +153,7 @@ pub(super) fn of(report: &EvaluateReport, model: &str, exhibits: Vec<Exhibit>, f
             fact("Model", model.to_owned()),
             fact("Parameters", format!("{:.2} million", report.parameters as f64 / 1e6)),
             fact("Seed", report.seed.to_string()),
+            fact("Takes", report.takes.to_string()),
             fact("Sampler steps", report.steps.to_string()),
             fact("Guidance", report.guidance.to_string()),
         ],

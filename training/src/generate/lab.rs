@@ -78,7 +78,7 @@ impl Generator {
             .read(drawn)
             .zip(seen)
             .map(|(performance, seen)| {
-                show(&performance.cut(SHOWN).on_arcs(), seen.task, seen.side)
+                show(&performance.cut(SHOWN).settled(), seen.task, seen.side)
                     .split_off(CONDITIONED * seen.side.pow(2) * 3)
             })
             .collect())
@@ -87,7 +87,7 @@ impl Generator {
     /// What is left of a video once it was a row of latents: its frames, RGB8.
     pub(crate) fn retell_lab(&self, episode: &Episode, side: usize) -> Vec<u8> {
         let row = Performance::of_episode(episode).to_row(&self.card.model);
-        let back = Performance::from_row(&row.values, &self.card.model).cut(SHOWN).on_arcs();
+        let back = Performance::from_row(&row.values, &self.card.model).cut(SHOWN).settled();
         show(&back, episode.task, side)
     }
 }

@@ -12,6 +12,7 @@ mod row;
 mod tests;
 
 use crate::arcs::{self, Surroundings};
+use crate::footing::on_feet;
 use crate::model::latents::{INSTANTS_PER_FRAME, INSTANTS_PER_S};
 use crate::phyworld::{self, Episode};
 use crate::steady::steady;
@@ -250,22 +251,38 @@ impl Performance {
         }
     }
 
-    /// The same with balls on arcs, where nobody can hold them and nothing hangs; what else moves is steadied.
-    pub(crate) fn on_arcs(self) -> Self {
-        let bodies = || self.actors.iter().flatten().map(|figure| figure.body);
-        if bodies().any(|body| matches!(body, Body::Person { .. } | Body::Pendulum { .. })) {
-            return self.steadied();
+    /// The same as its world moves: people on their feet, balls on arcs or in hands. Where a pendulum hangs, and
+    /// of blocks, what moves is only steadied.
+    pub(crate) fn settled(self) -> Self {
+        let heard: Vec<f32> = self.impacts.iter().map(|impact| impact.time_s * FPS as f32).collect();
+        let figures = || self.actors.iter().flatten();
+        let balls: Vec<arcs::Ball> = figures().filter_map(flying).collect();
+        let view_m = self.shot.view_m();
+        let mut settled = self.clone().steadied();
+        let mut hands_m = Vec::new();
+        for (figure, drawn) in settled.actors.iter_mut().flatten().zip(figures()) {
+            let (Body::Person { height_m }, Track::Doll(poses)) = (drawn.body, &drawn.track) else {
+                continue;
+            };
+            let poses = on_feet(poses, height_m, view_m, &heard);
+            // The near arm throws, catches and holds.
+            let hands = poses.iter().map(|pose| pose.hand_m(1, height_m));
+            hands_m.push(hands.map(|(x_m, y_m)| [f64::from(x_m), f64::from(y_m)]).collect());
+            figure.track = Track::Doll(poses);
+        }
+        let is_there = |is: fn(&Body) -> bool| figures().any(|figure| is(&figure.body));
+        if is_there(|body| matches!(body, Body::Pendulum { .. })) {
+            return settled;
         }
         let around = Surroundings {
             floor: self.shot != Shot::Lab,
-            obstacles: self.stage.fixture.is_some()
-                || bodies().any(|body| matches!(body, Body::Blocks { .. })),
-            heard: self.impacts.iter().map(|impact| f64::from(impact.time_s) * f64::from(FPS)).collect(),
+            obstacles: self.stage.fixture.is_some() || is_there(|body| matches!(body, Body::Blocks { .. })),
+            heard: heard.iter().copied().map(f64::from).collect(),
+            hands_m,
+            view_m: (self.shot != Shot::Lab).then_some(f64::from(view_m)),
         };
-        let balls: Vec<arcs::Ball> = self.actors.iter().flatten().filter_map(flying).collect();
         let mut read = arcs::read(&balls, &around).into_iter();
-        let mut steadied = self.steadied();
-        for figure in steadied.actors.iter_mut().flatten() {
+        for figure in settled.actors.iter_mut().flatten() {
             let (Body::Ball { .. }, Track::Bodies(frames)) = (figure.body, &mut figure.track) else {
                 continue;
             };
@@ -273,7 +290,7 @@ impl Performance {
                 (pose.x_m, pose.y_m) = (x_m as f32, y_m as f32);
             }
         }
-        steadied
+        settled
     }
 
     /// The same with tracks that do not tremble.

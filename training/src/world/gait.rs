@@ -20,7 +20,7 @@ const ARM: f32 = 0.28;
 const MASS: f32 = 0.3;
 
 /// The sole of a leg (0 far, 1 near): the lowest point of its round end.
-pub(super) fn sole_m(pose: &DollPose, side: usize, height_m: f32) -> (f32, f32) {
+pub(crate) fn sole_m(pose: &DollPose, side: usize, height_m: f32) -> (f32, f32) {
     let (sin, cos) = pose.legs_rad[side].sin_cos();
     (pose.x_m + LEG * height_m * sin, pose.y_m - (LEG * cos + SOLE) * height_m)
 }

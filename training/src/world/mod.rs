@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use doll::DollPose;
 pub use family::Family;
+pub(crate) use gait::sole_m;
 pub use identity::{Appearance, Identity, Voice};
 pub use look::{Colour, Pattern, Rgb, Skin};
 pub use sample::{Corpus, Sample};
