@@ -40,6 +40,12 @@ pub enum RankingError {
     NoRanker { path: PathBuf },
     #[error("`{}` is not a ranker that this version reads: {reason}", path.display())]
     Ranker { path: PathBuf, reason: String },
+    #[error("cannot use the histories of `{}`, line {line}: {reason}", path.display())]
+    Sequences { path: PathBuf, line: usize, reason: String },
+    #[error("there is no retrieval model at `{}`: train one with `kinora train retrieval`", path.display())]
+    NoRetriever { path: PathBuf },
+    #[error("`{}` is not a retrieval model that this version reads: {reason}", path.display())]
+    Retriever { path: PathBuf, reason: String },
     #[error("option `{name}` is {value}: it must be {accepted}")]
     Option { name: &'static str, value: String, accepted: &'static str },
     #[error(

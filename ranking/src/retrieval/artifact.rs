@@ -1,0 +1,110 @@
+//! A retrieval model on disk: `weights.safetensors`, `config.json` and `items.json`, all or none.
+
+use std::fs;
+use std::path::Path;
+
+use burn::tensor::Device;
+use kinora_harness::publish::{self, FileError};
+use kinora_harness::weights::{self, Precision};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::model::{Retriever, RetrieverConfig};
+use super::train::Hyperparameters;
+use crate::error::{RankingError, Result};
+
+const FORMAT: u32 = 1;
+const KIND: &str = "kinora-retriever";
+const WEIGHTS: &str = "weights.safetensors";
+const CONFIG: &str = "config.json";
+const ITEMS: &str = "items.json";
+/// Beyond this no width is meant.
+const WIDEST: usize = 8192;
+
+/// What `config.json` holds: the shape of the weights, and how they came to be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    pub format: u32,
+    pub kind: String,
+    pub code_version: String,
+    pub model: RetrieverConfig,
+    pub hyperparameters: Hyperparameters,
+    pub seed: u64,
+    pub epoch: u64,
+    /// NDCG@10 of the validation items.
+    pub validation_ndcg: f64,
+    /// SHA-256 of the histories.
+    pub sequences_sha256: String,
+}
+
+impl Card {
+    pub(crate) fn new(
+        hyperparameters: &Hyperparameters,
+        seed: u64,
+        epoch: u64,
+        ndcg: f64,
+        sha256: &str,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            kind: KIND.to_owned(),
+            code_version: kinora_harness::CODE_VERSION.to_owned(),
+            model: hyperparameters.model.clone(),
+            hyperparameters: hyperparameters.clone(),
+            seed,
+            epoch,
+            validation_ndcg: ndcg,
+            sequences_sha256: sha256.to_owned(),
+        }
+    }
+}
+
+/// A model that was read, with what it knows of its items.
+#[derive(Debug)]
+pub struct Loaded {
+    pub model: Retriever,
+    pub card: Card,
+    /// Item ids in the order of the model's table.
+    pub items: Vec<String>,
+}
+
+/// Makes the directory `path` hold the model.
+pub fn save(path: &Path, model: &Retriever, card: &Card, items: &[String]) -> Result<()> {
+    publish::write_directory(path, |directory| {
+        weights::save_weights(model, &directory.join(WEIGHTS), Precision::F32)?;
+        kinora_harness::checkpoint::write_state(&directory.join(CONFIG), card)?;
+        kinora_harness::checkpoint::write_state(&directory.join(ITEMS), &items)?;
+        Ok(())
+    })
+}
+
+/// Reads what [`save`] wrote.
+pub fn load(path: &Path, device: &Device) -> Result<Loaded> {
+    publish::recover(path)?;
+    if !path.join(CONFIG).is_file() {
+        return Err(RankingError::NoRetriever { path: path.to_owned() });
+    }
+    let fault = |reason: String| RankingError::Retriever { path: path.to_owned(), reason };
+    let card: Card = read(&path.join(CONFIG))?;
+    if card.kind != KIND || card.format != FORMAT {
+        return Err(fault(format!("it is a `{}` of format {}", card.kind, card.format)));
+    }
+    let shape = &card.model;
+    let sizes = [shape.width, shape.blocks, shape.heads, shape.hidden, shape.length];
+    if sizes.iter().any(|&size| size == 0 || size > WIDEST) || shape.width % shape.heads != 0 {
+        return Err(fault("its widths are out of range".to_owned()));
+    }
+    let items: Vec<String> = read(&path.join(ITEMS))?;
+    if items.is_empty() {
+        return Err(fault("it knows no items".to_owned()));
+    }
+    let model = weights::load_weights(shape.init(items.len(), device), &path.join(WEIGHTS))?;
+    Ok(Loaded { model, card, items })
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let json = fs::read(path).map_err(FileError::at("read", path))?;
+    serde_json::from_slice(&json)
+        .map_err(|error| RankingError::Retriever { path: path.to_owned(), reason: error.to_string() })
+}
