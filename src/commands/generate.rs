@@ -62,7 +62,8 @@ pub(crate) struct Args {
     /// How strongly the prompt is followed [default: the model's].
     #[arg(long)]
     guidance: Option<f32>,
-    /// Takes that may be drawn, of which the one most like the prompt is kept (the world's models).
+    /// Takes that may be drawn, of which the one most like the prompt is kept. What begins with a picture or a
+    /// clip, and a pixel model's clip, is drawn once.
     #[arg(long, default_value_t = TAKES)]
     takes: usize,
     /// A model made by `kinora train video` or `kinora train clips` [default: the shipped nano weights].

@@ -15,7 +15,8 @@ use crate::{Context, interrupt};
 /// ends in the same weights.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Video {
-    /// nano, small, base or large. `nano` takes two CPU cores some hours.
+    /// nano, small, base or large. `nano` takes two CPU cores some hours. With `--from`, the size whose clips,
+    /// steps and batch are usual; the model keeps its own.
     #[arg(long, default_value = "nano")]
     size: ModelSize,
     /// Where the model goes [default: `models/video` in the data directory, which `serve` loads].
@@ -23,7 +24,7 @@ pub(crate) struct Video {
     out: Option<PathBuf>,
     /// A model that learns on: its encoders stay, its transformer goes on from its weights. Take another seed
     /// than its training's, which draws other scenes.
-    #[arg(long, value_name = "DIR", conflicts_with = "size")]
+    #[arg(long, value_name = "DIR", conflicts_with = "without")]
     from: Option<PathBuf>,
     #[arg(long, default_value_t = 0)]
     seed: u64,

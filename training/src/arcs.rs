@@ -73,8 +73,6 @@ pub(crate) struct Strike {
     pub(crate) time: f64,
     /// Change of velocity in metres a frame.
     pub(crate) turn_m: f64,
-    /// Whether a hand does it.
-    pub(crate) held: bool,
 }
 
 impl Strike {

@@ -10,8 +10,8 @@ use crate::world::{DollPose, FPS, GRAVITY_M_S2, sole_m};
 
 /// Who gets farther than this share of the view is walking.
 const WALKED: f32 = 0.16;
-/// Frames at each end that tell how far somebody gets.
-const END: usize = 10;
+/// Frames that may lie outside of where somebody goes.
+const OFF: usize = 4;
 /// A hip that rises by this share of the height is in a jump.
 const JUMP: f32 = 0.06;
 /// A landing that is heard within so many frames of one that is seen is the same.
@@ -105,10 +105,12 @@ fn settle(poses: &mut [DollPose]) {
 }
 
 fn walks(poses: &[DollPose], view_m: f32) -> bool {
-    let ends = END.min(poses.len());
-    let first = median(poses[..ends].iter().map(|pose| pose.x_m));
-    let last = median(poses[poses.len() - ends..].iter().map(|pose| pose.x_m));
-    (last - first).abs() > WALKED * view_m
+    let mut places_m: Vec<f32> = poses.iter().map(|pose| pose.x_m).collect();
+    places_m.sort_by(f32::total_cmp);
+    // A few frames at either side may be off.
+    let aside = OFF.min(places_m.len() / 2);
+    let range_m = places_m.get(aside).zip(places_m.iter().rev().nth(aside));
+    range_m.is_some_and(|(left, right)| right - left > WALKED * view_m)
 }
 
 /// The jumps, highest first found, each the free flight that is most like how the hip moves.
@@ -148,7 +150,7 @@ fn standing_m(poses: &[DollPose], height_m: f32) -> f32 {
     let grounded = |pose: &DollPose| pose.y_m - lowest_m(pose, height_m);
     let legs_m = median(poses.iter().map(grounded));
     let hip_m = median(poses.iter().map(|pose| pose.y_m));
-    hip_m.clamp(legs_m - JUMP * height_m, legs_m + 0.5 * JUMP * height_m)
+    hip_m.max(legs_m - JUMP * height_m).min(legs_m + 0.5 * JUMP * height_m)
 }
 
 /// The free flight about a top that leaves least.

@@ -62,8 +62,8 @@ pub const REFERENCE_SIDE: usize = PORTRAIT_SIDE;
 pub struct GenerationRequest {
     pub prompt: String,
     pub seed: u64,
-    /// Takes that may be drawn: the first without a fault is kept, else the one with the fewest. A clip that
-    /// begins with another is drawn once.
+    /// Takes that may be drawn: the first without a fault is kept, else the one with the fewest. What begins with
+    /// a picture or a clip is drawn once.
     pub takes: usize,
     /// 4, 8 or 12. A longer clip goes on from its own last second, window after window.
     pub seconds: u32,
@@ -114,9 +114,8 @@ impl GenerationRequest {
 
     /// Takes that may be drawn of it.
     fn most_takes(&self) -> usize {
-        // What begins with a clip is measured by that clip, not by its prompt alone.
-        let begun = matches!(self.source, Some(Source::Extend(_) | Source::Edit { .. }));
-        if begun { 1 } else { self.takes }
+        // What begins with something is measured by that, not by its prompt alone.
+        if self.source.is_some() { 1 } else { self.takes }
     }
 
     /// The same from other noise, but for the first take.
@@ -290,7 +289,7 @@ impl Generator {
     }
 
     /// What happens in many clips, each in the best of its takes. Neighbours of the same settings are drawn
-    /// together, which takes far less time than one after another and gives the same clips.
+    /// together, which takes far less time than one after another and gives the same takes, but for rounding.
     pub(crate) fn perform_batch(
         &self,
         requests: &[GenerationRequest],
@@ -412,11 +411,14 @@ impl Generator {
             };
             overlap = OVERLAP * FRAMES_PER_TOKEN;
         }
-        // What is gone on with or changed moves and sounds as it was read to.
-        let is_heard = matches!(begun, Some(Begun::Extend(_) | Begun::Edit { .. }));
+        // What began with something moves and sounds as that was read to.
         let finish = |(performance, request): (Performance, &GenerationRequest)| {
             let performance = performance.cut(frames);
-            if is_heard { performance.steadied() } else { articulate(performance.settled(), &request.prompt) }
+            match begun {
+                Some(Begun::Extend(_) | Begun::Edit { .. }) => performance.steadied(),
+                Some(Begun::Picture(_)) => articulate(performance.steadied(), &request.prompt),
+                None => articulate(performance.settled(), &request.prompt),
+            }
         };
         Ok(performed.into_iter().zip(requests).map(finish).collect())
     }
@@ -426,6 +428,8 @@ impl Generator {
         let layout = self.card.model.layout();
         drawn.into_rows().into_iter().map(move |mut row| {
             self.card.normalisation.undo(&mut row, layout);
+            // Weights that overflow break a clip, not the program.
+            row.iter_mut().filter(|number| !number.is_finite()).for_each(|number| *number = 0.0);
             Performance::from_row(&row, &self.card.model)
         })
     }

@@ -8,7 +8,7 @@
 
 use crate::performance::{Figure, Performance};
 use crate::words::spelled;
-use crate::world::{Body, FPS, Fixture, Phrase, Pose, Shot, Track, sole_m};
+use crate::world::{Body, FPS, FRAMES, Fixture, Phrase, Pose, Shot, Track, sole_m};
 
 /// A ball whose lowest point turns within this of the floor bounces.
 const FLOOR_M: f32 = 0.3;
@@ -29,10 +29,13 @@ const RAISED_RAD: f32 = 1.4;
 /// A sole higher than this share of the height is in the air.
 const AIR: f32 = 0.03;
 
-/// What a prompt says that can be measured.
+/// What a prompt says that can be measured; what it does not say, or says in a way that is not understood, is
+/// absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Asked {
     bounces: Option<u32>,
+    /// Whether somebody jumps, and how often if that is said.
+    leaps: Option<bool>,
     jumps: Option<u32>,
     swings: Option<u32>,
     /// Whether the ball goes through the hoop.
@@ -48,46 +51,74 @@ struct Asked {
 
 impl Asked {
     fn of(prompt: &str) -> Self {
+        const LEAPS: [&str; 4] = ["jumps", "jumping", "hops", "hopping"];
+        const WALKS: [&str; 2] = ["walks", "walking"];
+        const WAVES: [&str; 2] = ["waves", "waving"];
+        const THROWS: [&str; 4] = ["throws", "tosses", "catches", "catch"];
+        const MEETS: [&str; 5] = ["collide", "crash", "crashes", "meet", "hits"];
         let words = spelled(prompt);
         let has = |any: &[&str]| words.iter().any(|word| any.contains(&word.as_str()));
-        let person = has(&["person", "shirt", "trousers"]) || has(&["who"]);
-        let hoop = has(&["hoop", "basket", "rim", "scores", "board"]);
-        let moves = has(&["walks", "walking", "jumps", "jumping", "hops", "hopping", "waves", "waving"]);
-        let balls = words.iter().filter(|word| *word == "ball").count();
-        let counted = counted(&words);
-        let jumps = has(&["jumps", "jumping", "hops", "hopping"]);
-        let swings = has(&["swings", "hangs"]);
-        let bounces = has(&["bounces"]) || (has(&["floor"]) && has(&["hits"]));
-        let throws = has(&["throws", "tosses", "catches", "catch"]);
-        let elsewhere = hoop || has(&["rod", "ramp", "block", "blocks"]) || swings || jumps;
-        let side = match (has(&["left"]), has(&["right"])) {
-            (true, false) => Some(false),
-            (false, true) => Some(true),
-            _ => None,
-        };
-        let walks = has(&["walks", "walking"]);
+        let says = |phrase: &[&str]| words.windows(phrase.len()).any(|run| run == phrase);
+        // What somebody says, or what does not happen, is nothing that is to be seen.
+        let is_denied = has(&["not", "never", "without", "nobody", "almost", "nearly"]);
+        let speaks = Phrase::said_in(prompt).is_some();
+        if is_denied {
+            return Self { speaks, ..Self::default() };
+        }
+        let person = has(&["person", "shirt", "trousers", "who"]);
+        let ball = has(&["ball"]);
+        let acts = has(&LEAPS) || has(&WALKS) || has(&WAVES);
+        let hangs = has(&["rod"]) || (ball && has(&["swings", "hangs"]));
+        let hoop = has(&["hoop", "basket", "rim"]) || (ball && has(&["scores"]));
+        let two_balls = words.iter().filter(|word| *word == "ball").count() == 2 && !says(&["the", "ball"])
+            || says(&["two", "ball"]);
+        let elsewhere = hoop || hangs || acts || has(&["board", "ramp", "block", "blocks"]);
+        let goes_in = ["in", "into", "through"].iter().any(|into| {
+            words.iter().skip_while(|word| !INWARDS.contains(&word.as_str())).any(|word| word == into)
+        });
+        let towards =
+            |side: &str| says(&["to", "the", side]) || WALKS.iter().any(|walks| says(&[walks, side]));
         Self {
-            bounces: counted.filter(|_| bounces && !elsewhere && balls == 1),
-            jumps: counted.filter(|_| jumps),
-            swings: counted.filter(|_| swings),
-            scores: hoop.then(|| !has(&["misses"]) && (has(&["board"]) || !has(&["off", "but"]))),
-            meets: balls == 2 && !person && !throws && !elsewhere,
-            walks: (person || moves).then_some(walks).filter(|_| moves),
-            to_the_right: side.filter(|_| walks),
-            waves: has(&["waves", "waving"]),
-            speaks: Phrase::said_in(prompt).is_some(),
+            bounces: counted(&words, &["bounces", "hits"]).filter(|_| ball && !elsewhere && !two_balls),
+            leaps: (acts && !ball).then(|| has(&LEAPS)),
+            jumps: counted(&words, &LEAPS).filter(|_| !ball),
+            swings: counted(&words, &["swings", "hangs", "rod"]).filter(|_| hangs),
+            scores: match (hoop, has(&["misses"]), goes_in || has(&["scores"])) {
+                (true, true, _) => Some(false),
+                (true, false, true) => Some(true),
+                (true, false, false) => says(&["off", "the", "rim"]).then_some(false),
+                _ => None,
+            },
+            meets: two_balls && !person && !has(&THROWS) && !elsewhere && has(&MEETS)
+                || two_balls && !elsewhere && says(&["each", "other"]),
+            walks: (acts && !ball).then(|| has(&WALKS)),
+            to_the_right: match (towards("left"), towards("right")) {
+                (true, false) if has(&WALKS) => Some(false),
+                (false, true) if has(&WALKS) => Some(true),
+                _ => None,
+            },
+            waves: has(&WAVES) && !ball,
+            speaks,
         }
     }
 }
 
-/// "Twice", "three times" as a number.
-fn counted(words: &[String]) -> Option<u32> {
+/// Words after which "in" or "through" is a way, not a place.
+const INWARDS: [&str; 8] = ["goes", "flies", "thrown", "shot", "bounces", "drops", "falls", "rolls"];
+/// Words after which another thing happens.
+const THEN: [&str; 6] = ["and", "then", "while", "saying", "says", "but"];
+
+/// How often one of some verbs is said to happen: the nearest count after it, before anything else happens.
+fn counted(words: &[String], verbs: &[&str]) -> Option<u32> {
     const NUMBERS: [&str; 7] = ["one", "two", "three", "four", "five", "six", "seven"];
-    words.iter().enumerate().find_map(|(at, word)| match word.as_str() {
+    let verb = words.iter().position(|word| verbs.contains(&word.as_str()))?;
+    let after = words[verb + 1..].iter().take_while(|word| !THEN.contains(&word.as_str()));
+    let after: Vec<&str> = after.map(String::as_str).collect();
+    after.iter().enumerate().find_map(|(at, word)| match *word {
         "once" => Some(1),
         "twice" => Some(2),
         "time" | "times" => {
-            let number = words.get(at.checked_sub(1)?)?;
+            let number = after.get(at.checked_sub(1)?)?;
             NUMBERS.iter().position(|other| other == number).map(|place| place as u32 + 1)
         }
         _ => None,
@@ -95,37 +126,37 @@ fn counted(words: &[String]) -> Option<u32> {
 }
 
 /// How many things are not as the prompt asks, or as no scene may be. 0 is a good take.
+///
+/// Of a long clip the first window is measured: each later one is drawn for the same prompt, and does it again.
 pub(crate) fn faults(prompt: &str, performance: &Performance) -> usize {
     let asked = Asked::of(prompt);
+    let performance = &performance.clone().cut(FRAMES);
     let shown = Shown { performance };
     let balls: Vec<Ball<'_>> = shown.balls().collect();
     let people: Vec<Person<'_>> = shown.people().collect();
     let differs = |asked: Option<u32>, shown: Option<u32>| asked.is_some() && asked != shown;
-    let first = balls.first();
-    let bounces = first.map(Ball::bounces);
+    let is = |person: &dyn Fn(&Person<'_>) -> bool| people.first().is_some_and(person);
+    let bounces = balls.first().map(Ball::bounces);
     let alone = balls.len() == 1 && people.is_empty() && performance.actors.iter().flatten().count() == 1;
     let heard = performance.distinct_impacts().len() as u32;
     let jumps = people.first().map(Person::jumps);
+    let view_m = shown.view_m();
     let faults = [
         differs(asked.bounces, bounces),
         // All that such a ball strikes is heard.
         alone && performance.stage.fixture.is_none() && bounces != Some(heard),
         differs(asked.jumps, jumps),
-        asked.jumps.is_none() && asked.walks.is_some() && jumps.is_some_and(|jumps| jumps > 0),
+        asked.leaps.is_some_and(|leaps| jumps.is_none_or(|jumps| (jumps > 0) != leaps)),
         differs(asked.swings, shown.swings()),
-        asked.scores.is_some() && shown.scores().is_some_and(|scores| asked.scores != Some(scores)),
+        asked.scores.is_some() && asked.scores != shown.scores(),
         asked.meets && !shown.meet(&balls),
-        asked
-            .walks
-            .is_some_and(|walks| people.first().is_some_and(|person| person.walks(shown.view_m()) != walks)),
-        asked
-            .to_the_right
-            .is_some_and(|right| people.first().is_some_and(|person| person.goes_right() != right)),
-        asked.waves && people.first().is_some_and(|person| !person.raises_an_arm()),
+        asked.walks.is_some_and(|walks| !is(&|person| person.walks(view_m) == walks)),
+        asked.to_the_right.is_some_and(|right| !is(&|person| person.goes_right() == right)),
+        asked.waves && !is(&|person| person.raises_an_arm()),
         asked.speaks && performance.utterance.is_none(),
         shown.overlap(&balls),
         balls.iter().any(|ball| people.iter().any(|person| ball.is_shaken_by(person))),
-        performance.shot != Shot::Lab && balls.iter().any(|ball| !ball.stays_within(shown.view_m())),
+        performance.shot != Shot::Lab && balls.iter().any(|ball| !ball.stays_within(view_m)),
     ];
     faults.into_iter().filter(|fault| *fault).count()
 }
@@ -258,17 +289,16 @@ impl Person<'_> {
         in_air.chunk_by(|a, b| a == b).filter(|run| run[0]).count() as u32
     }
 
-    fn way_m(&self) -> f32 {
-        let ends = self.track.first().zip(self.track.last());
-        ends.map_or(0.0, |(first, last)| last.x_m - first.x_m)
-    }
-
+    /// How far it gets from one side to the other.
     fn walks(&self, view_m: f32) -> bool {
-        self.way_m().abs() > WALKED * view_m
+        let places = || self.track.iter().map(|pose| pose.x_m);
+        let (least, most) =
+            (places().fold(f32::INFINITY, f32::min), places().fold(f32::NEG_INFINITY, f32::max));
+        most - least > WALKED * view_m
     }
 
     fn goes_right(&self) -> bool {
-        self.way_m() > 0.0
+        self.track.first().zip(self.track.last()).is_some_and(|(first, last)| last.x_m > first.x_m)
     }
 
     fn raises_an_arm(&self) -> bool {
@@ -298,7 +328,25 @@ mod tests {
         assert_eq!(asked("a ball that bounces").bounces, None);
         let walk = asked("a person in a red shirt walks to the left and says hello");
         assert_eq!((walk.walks, walk.to_the_right, walk.speaks), (Some(true), Some(false), true));
-        assert!(asked("a red ball and a blue ball collide").meets);
+        assert!(asked("a red ball and a blue ball collide").meets && asked("two balls collide").meets);
+        assert!(!asked("a red ball rolls next to a blue ball").meets);
+        assert_eq!(asked("a red ball falls and the ball bounces twice").bounces, Some(2));
+        let girl = asked("a girl jumping");
+        assert_eq!((girl.leaps, girl.jumps, girl.walks), (Some(true), None, Some(false)));
+        assert_eq!(asked("a person waves twice and jumps").jumps, None);
+        assert_eq!(asked("a person jumps and says hello three times").jumps, None);
+        assert_eq!(asked("a person walks from the left").to_the_right, None);
+        for inside in [
+            "a ball bounces off the floor twice and goes into the hoop",
+            "a ball bounces off the rim and goes in the basket",
+            "a ball goes through the hoop",
+        ] {
+            assert_eq!(asked(inside).scores, Some(true), "{inside}");
+        }
+        for silent in ["a ball never goes into the hoop", "a ball flies over the hoop", "a ball hits the rim"]
+        {
+            assert_eq!(asked(silent).scores, None, "{silent}");
+        }
         assert_eq!(asked("夕日"), Asked::default());
     }
 

@@ -78,6 +78,8 @@ pub enum TrainError {
     DistilledTeacher { path: PathBuf },
     #[error("`{}` is a distilled model, which cannot learn on: train the model that taught it", path.display())]
     DistilledPupil { path: PathBuf },
+    #[error("`{}` knows other words than this version's corpus: train it anew", path.display())]
+    OtherWords { path: PathBuf },
     #[error("`{}` holds the checkpoints of a training with other options: remove it or choose another", path.display())]
     OtherRun { path: PathBuf },
 }
@@ -218,7 +220,8 @@ pub struct TrainOptions {
     pub model: ModelConfig,
     pub plan: TrainPlan,
     pub seed: u64,
-    /// A trained model that learns on: its encoders stay, its transformer goes on from where it is.
+    /// A trained model that learns on: its encoders stay, its transformer goes on from where it is, and what it
+    /// left out it leaves out still.
     pub from: Option<PathBuf>,
     /// Where the finished model goes; checkpoints lie in `checkpoints` under it.
     pub out_dir: PathBuf,
@@ -276,7 +279,11 @@ pub fn train(options: &TrainOptions) -> Result<TrainReport, TrainError> {
             if card.distilled {
                 return Err(TrainError::DistilledPupil { path: directory.clone() });
             }
+            if card.vocabulary != Vocabulary::of_corpus() {
+                return Err(TrainError::OtherWords { path: directory.clone() });
+            }
             options.model = card.model.clone();
+            options.plan.without.clone_from(&card.plan.without);
             Some((model, card))
         }
         None => None,

@@ -120,7 +120,8 @@ impl Engine {
     }
 }
 
-/// What the clip begins with beside its prompt. A remix begins with its parent's noise, which the seed is.
+/// What the clip begins with beside its prompt. A remix begins with the noise of its parent's first take,
+/// which the seed is.
 fn source(
     draft: &Draft,
     parent: Option<&[u8]>,

@@ -27,7 +27,7 @@ struct Row {
 }
 
 /// A row that keeps one share: its first instant, and the speed before it.
-struct Course {
+struct Fitted {
     time: f64,
     speed_m: f64,
     off: f64,
@@ -36,13 +36,16 @@ struct Course {
 /// Makes the bounces among the joints keep one share, and tells it; `None` where nothing bounces.
 pub(super) fn agree(arcs: &[Arc], joints: &mut [Joint]) -> Option<f64> {
     let rows = rows(arcs, joints);
+    if rows.is_empty() {
+        return None;
+    }
     let off =
         |share: f64| rows.iter().map(|row| row.course(share).map_or(f64::MAX, |course| course.off)).sum();
     let share = SHARES
         .map(|thousandths| f64::from(thousandths) / 1000.0)
         .map(|share| (share, off(share)))
         .min_by(|a: &(f64, f64), b| a.1.total_cmp(&b.1))
-        .filter(|_| !rows.is_empty())?
+        .filter(|(_, off)| off.is_finite() && *off < f64::MAX)?
         .0;
     for row in &rows {
         let Some(course) = row.course(share) else { continue };
@@ -88,7 +91,7 @@ fn rows(arcs: &[Arc], joints: &[Joint]) -> Vec<Row> {
 
 impl Row {
     /// What is most like the row and keeps `share`.
-    fn course(&self, share: f64) -> Option<Course> {
+    fn course(&self, share: f64) -> Option<Fitted> {
         // Of the first instant and the first speed.
         let mut asked: Vec<([f64; 2], f64, f64)> = self
             .times
@@ -96,9 +99,9 @@ impl Row {
             .enumerate()
             .map(|(bounce, &time)| ([1.0, frames_until(bounce, share)], time, INSTANT))
             .collect();
-        let [first_m, last_m] = self.speeds_m;
-        asked.push(([0.0, 1.0], first_m, SPEED * first_m));
-        asked.push(([0.0, share.powi(self.times.len() as i32)], last_m, SPEED * last_m));
+        let [down_m, up_m] = self.speeds_m;
+        asked.push(([0.0, 1.0], down_m, SPEED * down_m));
+        asked.push(([0.0, share.powi(self.times.len() as i32)], up_m, SPEED * up_m));
         let product = |a: usize, b: usize| -> f64 {
             asked.iter().map(|(row, _, deviation)| row[a] * row[b] / deviation.powi(2)).sum()
         };
@@ -112,11 +115,11 @@ impl Row {
             .iter()
             .map(|(row, value, deviation)| ((row[0] * time + row[1] * speed_m - value) / deviation).powi(2))
             .sum();
-        Some(Course { time, speed_m, off })
+        Some(Fitted { time, speed_m, off })
     }
 }
 
-impl Course {
+impl Fitted {
     fn at(&self, bounce: usize, share: f64) -> f64 {
         self.time + self.speed_m * frames_until(bounce, share)
     }

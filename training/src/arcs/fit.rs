@@ -183,8 +183,7 @@ pub(super) fn fit(ball: &Ball, spans: &[Span], around: &Surroundings) -> Reading
 
 fn strike((joint, pair): (&Joint, &[Arc])) -> Strike {
     let turn = [0, 1].map(|axis| pair[1].axes[axis].slope(joint.time) - pair[0].axes[axis].slope(joint.time));
-    let held = pair.iter().any(|arc| arc.span.hand.is_some());
-    Strike { time: joint.time, turn_m: turn[0].hypot(turn[1]), held }
+    Strike { time: joint.time, turn_m: turn[0].hypot(turn[1]) }
 }
 
 /// Heights of a ball's lowest point.
@@ -400,7 +399,7 @@ impl Course {
         let since = (t - below).abs();
         let leaving_m = if t > below { self.share * speed_m } else { speed_m / self.share };
         let up = ball.radius_m + (leaving_m + FALL_M * since) * since;
-        let strike = Strike { time: below, turn_m: speed_m + leaving_m, held: false };
+        let strike = Strike { time: below, turn_m: speed_m + leaving_m };
         ([across, up.max(ball.radius_m)], Some(strike))
     }
 }

@@ -45,6 +45,7 @@ pub(super) fn sounding(impacts: &[Impact], strikes: &[Strike], [complete, alone]
     if complete {
         let known: Vec<(Impact, f64)> =
             heard.iter().filter_map(|(impact, turn)| Some((impact.clone(), (*turn)?))).collect();
+        let known: Vec<(Impact, f64)> = known.into_iter().filter(|(_, turn_m)| *turn_m > SILENT_M).collect();
         for strike in strikes.iter().filter(|strike| strike.turn_m > SILENT_M) {
             let is_heard =
                 heard.iter().any(|(impact, _)| (frame(impact) - strike.time as f32).abs() < AT_ONCE);
@@ -53,6 +54,7 @@ pub(super) fn sounding(impacts: &[Impact], strikes: &[Strike], [complete, alone]
             if let (false, Some((alike, turn_m))) = (is_heard, alike) {
                 // A sound is as loud as its impulse is large.
                 let loudness = alike.loudness + (strike.turn_m / turn_m).ln() as f32;
+                let loudness = loudness.clamp(-8.0, 0.0);
                 let impact = Impact { time_s: strike.time as f32 / FPS as f32, loudness, ..alike.clone() };
                 heard.push((impact, Some(strike.turn_m)));
             }
