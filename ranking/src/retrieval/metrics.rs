@@ -15,6 +15,28 @@ pub fn rank(scores: &[f32], target: u32, seen: &[u32]) -> usize {
         + if wanted.is_nan() { scores.len() } else { 0 }
 }
 
+/// The `count` items with the highest scores among those not `seen`, best first; the smaller number first among
+/// equals.
+pub fn first(scores: &[f32], seen: &[u32], count: usize) -> Vec<u32> {
+    if count == 0 {
+        return Vec::new();
+    }
+    let mut hidden = vec![false; scores.len()];
+    seen.iter().for_each(|&item| hidden[item as usize] = true);
+    let mut items: Vec<u32> = (0..scores.len() as u32).filter(|&item| !hidden[item as usize]).collect();
+    let score = |item: u32| match scores[item as usize] {
+        score if score.is_nan() => f32::NEG_INFINITY,
+        score => score,
+    };
+    let order = |a: &u32, b: &u32| score(*b).total_cmp(&score(*a)).then(a.cmp(b));
+    if items.len() > count {
+        items.select_nth_unstable_by(count - 1, order);
+        items.truncate(count);
+    }
+    items.sort_unstable_by(order);
+    items
+}
+
 /// Hit rate.
 pub fn hit(rank: usize, cutoff: usize) -> f64 {
     f64::from(u8::from(rank < cutoff))
@@ -80,6 +102,10 @@ mod tests {
             order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
             let naive = order.iter().position(|&i| i == target);
             let found = rank(&scores, target as u32, &seen);
+            let listed = first(&scores, &seen, 7);
+            let unseen: Vec<u32> =
+                order.iter().map(|&i| i as u32).filter(|item| !seen.contains(item)).take(7).collect();
+            prop_assert_eq!(listed, unseen);
             prop_assert_eq!(Some(found), naive);
 
             let by = turn.index(n);

@@ -209,6 +209,11 @@ impl Retriever {
         self.queries(&batch, &places, None)
     }
 
+    /// What of a history is read.
+    pub fn latest<'a>(&self, history: &'a [u32]) -> &'a [u32] {
+        &history[history.len().saturating_sub(self.length())..]
+    }
+
     /// Items of a history that are read.
     pub fn length(&self) -> usize {
         self.positions.val().dims()[0]
