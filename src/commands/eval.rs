@@ -22,6 +22,8 @@ use crate::{Context, interrupt};
 pub(crate) enum Model {
     /// AUC per task, calibration and watch-time errors of a ranker on one split of a training set.
     Ranker(Ranker),
+    /// Hit rate, NDCG and what is listed of a retrieval model, beside simple baselines, with intervals.
+    Retrieval(super::eval_retrieval::Retrieval),
     /// How well clips show, move and sound what was asked for, beside the corpus itself.
     Video(Video),
 }
@@ -89,6 +91,7 @@ pub(crate) struct Video {
 pub(crate) fn run(model: Model, context: &Context) -> anyhow::Result<()> {
     match model {
         Model::Ranker(args) => ranker(&args, context),
+        Model::Retrieval(args) => super::eval_retrieval::run(&args, context),
         Model::Video(args) => video(args, context),
     }
 }

@@ -246,3 +246,7 @@ fn causal(columns: usize, device: &Device) -> Tensor<4> {
         (0..columns * columns).map(|cell| if cell % columns > cell / columns { -1e9 } else { 0.0_f32 });
     Tensor::from_data(TensorData::new(masked.collect::<Vec<_>>(), [1, 1, columns, columns]), device)
 }
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod tests;

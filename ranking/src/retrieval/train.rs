@@ -143,13 +143,6 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
         let batches = batches(&histories, hyper.model.length, hyper.positions, options.seed, epoch);
         let (mut nats, mut positions) = (0.0, 0);
         for batch in &batches[trained.state.batch.min(batches.len())..] {
-            if options.interrupt.is_set() {
-                let step = trained.state.step;
-                trained.save(&checkpoints)?;
-                progress.finish(format_args!("interrupted in epoch {epoch}, step {step}"));
-                let run_id = run.finish(Status::Interrupted)?.id;
-                return Ok(TrainOutcome::Interrupted { step, run_id });
-            }
             let loss;
             (trained, loss) = trained.step(batch, items, &workers);
             if !loss.is_finite() {
@@ -166,6 +159,13 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
                     trained.state.best_ndcg.max(0.0)
                 ),
             );
+            if options.interrupt.is_set() {
+                let step = trained.state.step;
+                trained.save(&checkpoints)?;
+                progress.finish(format_args!("interrupted in epoch {epoch}, step {step}"));
+                let run_id = run.finish(Status::Interrupted)?.id;
+                return Ok(TrainOutcome::Interrupted { step, run_id });
+            }
             if out_of_time() {
                 ended = true;
                 break;
@@ -185,7 +185,9 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
             trained.best = trained.average.clone();
         }
         let step = trained.state.step;
-        run.metric(step, "loss", nats / f64::from(positions.max(1) as u32))?;
+        if positions > 0 {
+            run.metric(step, "loss", nats / positions as f64)?;
+        }
         run.metric(step, "validation_ndcg_10", ndcg)?;
         run.metric(step, "validation_hit_rate_10", hits)?;
         run.metric(step, "seconds", started.elapsed().as_secs_f64())?;
