@@ -60,6 +60,8 @@ fn what_always_comes_next_is_learnt() {
         .collect();
     fs::write(root.path().join("log.txt"), text).unwrap();
     options.hyperparameters.epochs = 60;
+    // No longer than what is trained on: places further back would be new to the model.
+    options.hyperparameters.model.length = 3;
     options.hyperparameters.averaging = 0.9;
     for loss in [LossKind::Full, LossKind::Sampled] {
         options.hyperparameters.loss = loss;
@@ -70,7 +72,8 @@ fn what_always_comes_next_is_learnt() {
             crate::retrieval::evaluate(&options.out, &options.sequences, 1, DeviceChoice::Cpu).unwrap();
         assert!(judged.training_histories && judged.people == 40 && judged.people_left_out == 0);
         let hits = |name| judged.rankings[name].at[&1].hit_rate.value;
-        assert!(hits("model") > 0.95 && hits("last_item") > 0.95 && hits("popularity") < 0.5);
+        assert!(hits("model") > 0.95, "{loss:?}: {}", hits("model"));
+        assert!(hits("last_item") > 0.95 && hits("popularity") < 0.5);
         assert!(judged.index.recall_10.value > 0.99);
     }
 }
