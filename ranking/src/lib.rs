@@ -11,6 +11,7 @@ pub mod error;
 pub mod evaluate;
 pub mod feed;
 pub mod gbdt;
+pub mod interval;
 pub mod logs;
 pub mod metrics;
 pub mod model;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use kinora_harness::device::DeviceChoice;
 use kinora_ranking::EvalReport;
+use kinora_ranking::interval::Interval as Range;
 use kinora_ranking::logs::{LogReport, evaluate_log};
 use kinora_training::evaluate::{
     Beside, CaptionFigures, EvaluateError, EvaluateOptions, EvaluateReport, FamilyReport, Figures, Interval,
@@ -189,9 +190,8 @@ fn ranker_table(report: &EvalReport) -> String {
 }
 
 fn log_table(report: &LogReport) -> String {
-    use kinora_ranking::logs::interval::Interval;
-    let cell = |value: Option<f64>, interval: Option<Interval>| match (value, interval) {
-        (Some(value), Some(Interval { low, high })) => format!("{value:.4} ({low:.4} to {high:.4})"),
+    let cell = |value: Option<f64>, interval: Option<Range>| match (value, interval) {
+        (Some(value), Some(Range { low, high })) => format!("{value:.4} ({low:.4} to {high:.4})"),
         (Some(value), None) => format!("{value:.4}"),
         (None, _) => "-".to_owned(),
     };

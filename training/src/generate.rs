@@ -33,7 +33,7 @@ use crate::model::text::PROMPT_WORDS;
 use crate::model::transformer::{Known, Prompts};
 use crate::model::voice::{HEARD, hear};
 use crate::painter::Painter;
-use crate::performance::{Performance, look_numbers, look_of};
+use crate::performance::{Performance, appearance_of, look_numbers, skin_of};
 use crate::takes::faults;
 use crate::train::normal;
 use crate::weights::{ModelCard, WeightsError, load_model, load_model_from_bytes};
@@ -525,8 +525,9 @@ impl Generator {
         let pixels: Vec<f32> = seen(portrait).collect();
         let width = pixels.len();
         let pixels = Tensor::<2>::from_data(TensorData::new(pixels, [1, width]), &self.device);
-        let guess = look_of(&fixed::<LOOK>(self.model.looks.forward(pixels)));
-        let (mut numbers, shown) = look_numbers(&read_portrait(portrait, &guess));
+        let guess = fixed::<LOOK>(self.model.looks.forward(pixels));
+        let look = read_portrait(portrait, (skin_of(&guess), appearance_of(&guess)));
+        let (mut numbers, shown) = look_numbers(&look);
         let shown = shown.map(|shown| if shown { 1.0 } else { 0.0 });
         self.card.normalisation.apply_to_look(&mut numbers);
         Portrayed { numbers, shown }

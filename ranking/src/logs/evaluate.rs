@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::catalogue::NONE;
 use super::impression::{Log, TASKS_HERE};
-use super::interval::{Draws, Interval};
 use super::ranker::LogRanker;
 use crate::error::Result;
+use crate::interval::{Draws, Interval};
 use crate::metrics;
 
 /// Draws of the bootstrap.

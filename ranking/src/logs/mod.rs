@@ -11,7 +11,6 @@ pub mod evaluate;
 pub mod features;
 pub mod files;
 pub mod impression;
-pub mod interval;
 pub mod network;
 pub mod ranker;
 pub mod similarity;

@@ -18,7 +18,7 @@ use super::metrics;
 use super::model::Retriever;
 use super::sequences::{Sequences, Split};
 use crate::error::{RankingError, Result};
-use crate::logs::interval::{Draws, Interval};
+use crate::interval::{Draws, Interval};
 use crate::train::read_floats;
 
 /// Lengths of the lists that are judged.

@@ -58,11 +58,11 @@ impl Default for Hyperparameters {
             negatives: 2048,
             epochs: 200,
             patience: 15,
-            positions: 16_384,
+            positions: 8192,
             learning_rate: 1e-3,
             weight_decay: 0.0,
             dropout: 0.2,
-            averaging: 0.995,
+            averaging: 0.999,
         }
     }
 }

@@ -4,8 +4,10 @@
 //! squares. With the arcs fixed, each instant is a search along one line. The two take turns, while the joints
 //! are drawn closer and closer.
 
+use super::bounces::agree;
 use super::{
-    Ball, CROWDED_FLOOR_M, FALL_M, FALLS, FLOOR_M, LYING_M, SHORTEST, Span, Surroundings, tremble_m,
+    Ball, CROWDED_FLOOR_M, FALL_M, FALLS, FLOOR_M, LYING_M, Reading, SHORTEST, Span, Strike, Surroundings,
+    tremble_m,
 };
 use crate::cholesky::solve;
 
@@ -23,12 +25,14 @@ const TOGETHER: f64 = 1.5;
 const SLIGHT_M: f64 = 0.01;
 /// A simpler curve is taken where it leaves at most so many times the deviation.
 const AS_GOOD: f64 = 1.5;
+/// Of its speed that a ball keeps in a bounce where no two bounces tell.
+const USUAL_SHARE: f64 = 0.65;
 /// The same of a free fall for what bends about as much.
 const NEARLY: f64 = 4.0;
 
 /// One coordinate of an arc: what is `given`, and coefficients of powers of `(t - middle) / half`.
 #[derive(Clone, Debug)]
-struct Curve {
+pub(super) struct Curve {
     middle: f64,
     half: f64,
     given: Given,
@@ -73,7 +77,26 @@ impl Curve {
         self.given(t) + self.powers(t).iter().zip(&self.coefficients).map(|(power, c)| power * c).sum::<f64>()
     }
 
-    /// Metres a frame.
+    /// What each coefficient adds to the speed, and what is given of it, in metres a frame.
+    fn slopes(&self, t: f64) -> (Vec<f64>, f64) {
+        let u = (t - self.middle) / self.half;
+        let slopes = (0..self.coefficients.len())
+            .map(|power| power as f64 * u.powi(power.saturating_sub(1) as i32) / self.half)
+            .collect();
+        let given = match self.given {
+            Given::Bend(bend) => 2.0 * bend * (t - self.middle),
+            Given::Level(_) | Given::Path(_) => 0.0,
+        };
+        (slopes, given)
+    }
+
+    /// Metres a frame at an instant.
+    pub(super) fn slope(&self, t: f64) -> f64 {
+        let (slopes, given) = self.slopes(t);
+        given + slopes.iter().zip(&self.coefficients).map(|(slope, c)| slope * c).sum::<f64>()
+    }
+
+    /// Metres a frame, over a frame.
     fn speed(&self, t: f64) -> f64 {
         (self.at(t + 0.5) - self.at(t - 0.5)).clamp(-1e6, 1e6)
     }
@@ -97,12 +120,17 @@ impl Curve {
 }
 
 #[derive(Clone, Debug)]
-struct Arc {
+pub(super) struct Arc {
     span: Span,
-    axes: [Curve; 2],
+    pub(super) axes: [Curve; 2],
 }
 
 impl Arc {
+    /// Whether it is a free fall.
+    pub(super) fn falls(&self) -> bool {
+        matches!(self.axes[1].given, Given::Bend(bend) if bend < 0.0)
+    }
+
     /// Whether it is a way along the floor.
     fn lies(&self) -> bool {
         matches!(self.axes[1].given, Given::Level(_))
@@ -111,23 +139,52 @@ impl Arc {
 
 /// Where one arc ends and the next begins.
 #[derive(Clone, Copy, Debug)]
-struct Joint {
-    /// In frames; lies within `within`.
-    time: f64,
+pub(super) struct Joint {
+    /// In frames.
+    pub(super) time: f64,
+    /// Where it is searched for.
     within: [f64; 2],
     heard: Option<f64>,
     /// Height of the ball's centre where it strikes the floor.
-    floor_m: Option<f64>,
+    pub(super) floor_m: Option<f64>,
+    /// Upwards before and after, in metres a frame, where they are known.
+    pub(super) speeds_m: Option<[f64; 2]>,
 }
 
-/// Places of a ball on its arcs, one a frame.
-pub(super) fn fit(ball: &Ball, spans: &[Span], around: &Surroundings) -> Vec<[f64; 2]> {
+/// All arcs of a ball, and where they meet.
+struct Course {
+    arcs: Vec<Arc>,
+    joints: Vec<Joint>,
+    /// Of its speed that the ball keeps in a bounce.
+    share: f64,
+}
+
+/// A ball on its arcs.
+pub(super) fn fit(ball: &Ball, spans: &[Span], around: &Surroundings) -> Reading {
     if spans.is_empty() {
-        return ball.places_m.clone();
+        return Reading { places_m: ball.places_m.clone(), strikes: Vec::new() };
     }
     let arcs = spans.iter().map(|&span| simplest(ball, span, around)).collect();
-    let (arcs, joints) = joined(ball, arcs, around);
-    (0..ball.places_m.len()).map(|frame| place(ball, &arcs, &joints, frame as f64, around)).collect()
+    let course = joined(ball, arcs, around);
+    let mut strikes: Vec<Strike> = course.joints.iter().zip(course.arcs.windows(2)).map(strike).collect();
+    let places_m = (0..ball.places_m.len())
+        .map(|frame| {
+            let (place_m, bounce) = course.place(ball, frame as f64, around);
+            if let Some(bounce) = bounce.filter(|bounce| !strikes.iter().any(|strike| strike.is_near(bounce)))
+            {
+                strikes.push(bounce);
+            }
+            place_m
+        })
+        .collect();
+    strikes.sort_by(|a, b| a.time.total_cmp(&b.time));
+    Reading { places_m, strikes }
+}
+
+fn strike((joint, pair): (&Joint, &[Arc])) -> Strike {
+    let turn = [0, 1].map(|axis| pair[1].axes[axis].slope(joint.time) - pair[0].axes[axis].slope(joint.time));
+    let held = pair.iter().any(|arc| arc.span.hand.is_some());
+    Strike { time: joint.time, turn_m: turn[0].hypot(turn[1]), held }
 }
 
 /// Heights of a ball's lowest point.
@@ -164,7 +221,7 @@ fn simplest(ball: &Ball, span: Span, around: &Surroundings) -> Arc {
 }
 
 /// The arcs brought together, and the joints between them.
-fn joined(ball: &Ball, mut arcs: Vec<Arc>, around: &Surroundings) -> (Vec<Arc>, Vec<Joint>) {
+fn joined(ball: &Ball, mut arcs: Vec<Arc>, around: &Surroundings) -> Course {
     let mut joints: Vec<Joint> =
         arcs.windows(2).map(|pair| Joint::between(&pair[0], &pair[1], ball, around)).collect();
     let noise_m = tremble_m(&ball.places_m);
@@ -184,7 +241,12 @@ fn joined(ball: &Ball, mut arcs: Vec<Arc>, around: &Surroundings) -> (Vec<Arc>, 
             solve_axis(&mut arcs, (&joints, bounds), ball, axis, [noise_m, open_m]);
         }
     }
-    (arcs, joints)
+    let share = agree(&arcs, &mut joints).unwrap_or(USUAL_SHARE);
+    for axis in 0..2 {
+        let bounds = if axis == 0 { &bounds[..] } else { &[] };
+        solve_axis(&mut arcs, (&joints, bounds), ball, axis, [noise_m, CLOSED_M]);
+    }
+    Course { arcs, joints, share }
 }
 
 /// Where an arc's ends would be out of view, and the bound that they keep to instead.
@@ -247,6 +309,12 @@ fn solve_axis(
         if let (1, Some(floor_m)) = (axis, joint.floor_m) {
             system.ask(&terms[..1], floor_m - before.given(t), 1.0 / open_m);
         }
+        if let (1, Some(speeds_m)) = (axis, joint.speeds_m) {
+            for ((curve, &offset), speed_m) in [before, after].into_iter().zip(offsets).zip(speeds_m) {
+                let (slopes, given) = curve.slopes(t);
+                system.ask(&[(offset, slopes)], speed_m - given, 1.0 / CLOSED_M);
+            }
+        }
     }
     for bound in bounds {
         let curve = &arcs[bound.arc].axes[axis];
@@ -272,7 +340,7 @@ impl Joint {
             .iter()
             .filter(near)
             .min_by(|a, b| (*a - middle).abs().total_cmp(&(*b - middle).abs()));
-        let mut joint = Self { time: middle, within, heard: heard.copied(), floor_m: None };
+        let mut joint = Self { time: middle, within, heard: heard.copied(), floor_m: None, speeds_m: None };
         let time = joint.instant(before, after);
         let felt_m = if around.obstacles { CROWDED_FLOOR_M } else { FLOOR_M };
         let height_m = before.axes[1].at(time).min(after.axes[1].at(time)) - ball.radius_m;
@@ -310,12 +378,31 @@ impl Joint {
     }
 }
 
-/// Where a ball is at a time.
-fn place(ball: &Ball, arcs: &[Arc], joints: &[Joint], t: f64, around: &Surroundings) -> [f64; 2] {
-    let arc = &arcs[joints.iter().take_while(|joint| joint.time <= t).count()];
-    let [across, up] = [0, 1].map(|axis| arc.axes[axis].at(t));
-    // Before the first and after the last frame of all arcs a parabola may leave the world.
-    [across, if around.floor { up.max(ball.radius_m) } else { up }]
+impl Course {
+    /// Where the ball is at a time, and the bounce that put it there where no arc does: one so near to an end
+    /// of the clip that too little of it is seen.
+    fn place(&self, ball: &Ball, t: f64, around: &Surroundings) -> ([f64; 2], Option<Strike>) {
+        let arc = &self.arcs[self.joints.iter().take_while(|joint| joint.time <= t).count()];
+        let [across, up] = [0, 1].map(|axis| arc.axes[axis].at(t));
+        if !around.floor || up >= ball.radius_m {
+            return ([across, up], None);
+        }
+        if !arc.falls() || (arc.span.first as f64..=arc.span.last as f64).contains(&t) {
+            return ([across, ball.radius_m], None);
+        }
+        // From inside the span to the frame outside of it, the arc comes down to the floor somewhere.
+        let (mut above, mut below) = (t.clamp(arc.span.first as f64, arc.span.last as f64), t);
+        for _ in 0..40 {
+            let middle = f64::midpoint(above, below);
+            if arc.axes[1].at(middle) < ball.radius_m { below = middle } else { above = middle }
+        }
+        let speed_m = arc.axes[1].slope(below).abs();
+        let since = (t - below).abs();
+        let leaving_m = if t > below { self.share * speed_m } else { speed_m / self.share };
+        let up = ball.radius_m + (leaving_m + FALL_M * since) * since;
+        let strike = Strike { time: below, turn_m: speed_m + leaving_m, held: false };
+        ([across, up.max(ball.radius_m)], Some(strike))
+    }
 }
 
 /// Normal equations of a weighted least-squares problem.

@@ -1,8 +1,8 @@
-//! Reads a portrait exactly: a first guess of a look and the portrait enter, the look that draws it leaves.
+//! Reads a portrait exactly: first guesses of a look and the portrait enter, the look that draws it leaves.
 //!
 //! What is drawn is nearly linear in the look's colours. So for each pattern and hair style the colours are
 //! those of least squares, and of all these looks the one is taken whose drawing is most like the portrait.
-//! INVARIANT: the look that leaves draws the portrait at least as well as the guess.
+//! INVARIANT: the look that leaves draws the portrait at least as well as any guess.
 
 use crate::cholesky::solve;
 use crate::model::looks::PORTRAIT_SIDE;
@@ -17,8 +17,15 @@ const PULL: f32 = 1e-3;
 /// Turns of finding the colours and what is too bright to tell them.
 const TURNS: usize = 4;
 
-/// The look that draws `pixels`, RGB8 of 32 x 32, like `guess` a person or a ball.
-pub(crate) fn read_portrait(pixels: &[u8], guess: &Look) -> Look {
+/// The look that draws `pixels`, RGB8 of 32 x 32: a ball's or a person's, whichever is more like them.
+pub(crate) fn read_portrait(pixels: &[u8], guesses: (Skin, Appearance)) -> Look {
+    let [ball, person] =
+        [Look::Skin(guesses.0), Look::Person(guesses.1)].map(|guess| read_as(pixels, &guess));
+    if distance(&person, pixels) < distance(&ball, pixels) { person } else { ball }
+}
+
+/// The same of the guess's kind.
+fn read_as(pixels: &[u8], guess: &Look) -> Look {
     let patterns = || std::iter::once(None).chain(Pattern::ALL.map(Some));
     let looks: Vec<Look> = match *guess {
         Look::Skin(skin) => patterns().map(|pattern| Look::Skin(with_pattern(skin, pattern))).collect(),
@@ -168,10 +175,13 @@ mod tests {
             } else {
                 Look::Skin(Skin::sample_identity(&mut rng))
             };
-            let (look, guess) = (sample(), sample());
+            let look = sample();
+            let guesses = (Skin::sample_identity(&mut rng), Appearance::sample_identity(&mut rng));
             let pixels = portrait(&look, PORTRAIT_SIDE);
-            let read = read_portrait(&pixels, &guess);
-            prop_assert!(distance(&read, &pixels) <= distance(&guess, &pixels));
+            let read = read_portrait(&pixels, guesses);
+            let guessed = [Look::Skin(guesses.0), Look::Person(guesses.1)];
+            prop_assert!(guessed.iter().all(|guess| distance(&read, &pixels) <= distance(guess, &pixels)));
+            prop_assert_eq!(matches!(read, Look::Person(_)), is_person);
             let bald = matches!(look, Look::Person(person) if person.hair_style == crate::world::identity::HairStyle::None);
             prop_assert!(bald || apart(&read, &look) <= 6, "{look:?} was read as {read:?}");
         }

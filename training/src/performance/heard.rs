@@ -1,9 +1,10 @@
 //! What is heard, as numbers of instants: bumps that mark impacts, and what a voice does.
 
 use super::{Impact, NEAREST};
+use crate::arcs::Strike;
 use crate::model::latents::{IMPACT_FACTS, INSTANTS_PER_S};
 use crate::size::ModelConfig;
-use crate::world::VoiceFrame;
+use crate::world::{FPS, VoiceFrame};
 
 /// Width, in instants, of the bump that marks an onset: wide enough to be read between instants.
 const BUMP: f32 = 1.0;
@@ -13,6 +14,63 @@ const FAINTEST_BUMP: f32 = 0.42;
 const MIDDLE_LOUDNESS: f32 = -2.5;
 /// A voice fainter than this is silence.
 const FAINTEST_VOICE: f32 = 0.06;
+
+/// An impact within so many frames of a strike is its sound.
+const TOGETHER: f32 = 2.5;
+/// Two strikes within so many frames are one sound.
+const AT_ONCE: f32 = 1.5;
+/// A strike that turns a ball by less than this, in metres a frame, may be silent: 1 m/s.
+const SILENT_M: f64 = 1.0 / 24.0;
+
+/// The impacts when something strikes. Where all that strikes is known (`complete`), what strikes unheard sounds
+/// like the strike that is most like it; where nothing else sounds (`alone`), the rest is silent.
+pub(super) fn sounding(impacts: &[Impact], strikes: &[Strike], [complete, alone]: [bool; 2]) -> Vec<Impact> {
+    let frame = |impact: &Impact| impact.time_s * FPS as f32;
+    let nearest = |impact: &Impact| {
+        let away = |strike: &&Strike| (strike.time as f32 - frame(impact)).abs();
+        let nearest = strikes.iter().min_by(|a, b| away(a).total_cmp(&away(b)));
+        nearest.filter(|strike| away(strike) < TOGETHER)
+    };
+    let mut heard: Vec<(Impact, Option<f64>)> = Vec::new();
+    for impact in impacts {
+        match nearest(impact) {
+            Some(strike) => {
+                let time_s = strike.time as f32 / FPS as f32;
+                heard.push((Impact { time_s, ..impact.clone() }, Some(strike.turn_m)));
+            }
+            None if !alone => heard.push((impact.clone(), None)),
+            None => {}
+        }
+    }
+    if complete {
+        let known: Vec<(Impact, f64)> =
+            heard.iter().filter_map(|(impact, turn)| Some((impact.clone(), (*turn)?))).collect();
+        for strike in strikes.iter().filter(|strike| strike.turn_m > SILENT_M) {
+            let is_heard =
+                heard.iter().any(|(impact, _)| (frame(impact) - strike.time as f32).abs() < AT_ONCE);
+            let unlike = |turn_m: f64| (turn_m / strike.turn_m).ln().abs();
+            let alike = known.iter().min_by(|a, b| unlike(a.1).total_cmp(&unlike(b.1)));
+            if let (false, Some((alike, turn_m))) = (is_heard, alike) {
+                // A sound is as loud as its impulse is large.
+                let loudness = alike.loudness + (strike.turn_m / turn_m).ln() as f32;
+                let impact = Impact { time_s: strike.time as f32 / FPS as f32, loudness, ..alike.clone() };
+                heard.push((impact, Some(strike.turn_m)));
+            }
+        }
+    }
+    let mut impacts: Vec<Impact> = heard.into_iter().map(|(impact, _)| impact).collect();
+    impacts.retain(|impact| impact.time_s >= 0.0);
+    impacts.sort_by(|a, b| a.time_s.total_cmp(&b.time_s));
+    // Two that were drawn for one strike sound once, as the louder of them.
+    impacts.dedup_by(|later, earlier| {
+        let same = later.time_s == earlier.time_s;
+        if same && later.loudness > earlier.loudness {
+            std::mem::swap(later, earlier);
+        }
+        same
+    });
+    impacts
+}
 
 /// The bump, and what is said under it, of the impact nearest to an instant.
 pub(super) fn impact_at(instant: usize, impacts: &[&Impact], code: usize) -> Vec<f32> {

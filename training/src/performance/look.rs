@@ -50,20 +50,16 @@ fn colour_of(numbers: &[f32]) -> Rgb {
     std::array::from_fn(|channel| ((numbers[channel] + 1.0) * 127.5).clamp(0.0, 255.0).round() as u8)
 }
 
-/// The inverse of [`look_numbers`]: what has a hair style is a person.
-pub(crate) fn look_of(numbers: &[f32; LOOK]) -> Look {
-    let is_person = numbers[LOOK - STYLES.len()..].iter().any(|&style| style > 0.0);
-    if is_person { Look::Person(appearance_of(numbers)) } else { Look::Skin(skin_of(numbers)) }
-}
-
-pub(super) fn skin_of(numbers: &[f32]) -> Skin {
+/// The inverse of [`look_numbers`] of a ball.
+pub(crate) fn skin_of(numbers: &[f32]) -> Skin {
     let patterns = &numbers[6..SKIN];
     let likeliest = likeliest(patterns);
     let accent = (patterns[likeliest] > 0.0).then(|| (Pattern::ALL[likeliest], colour_of(&numbers[3..6])));
     Skin { base: colour_of(numbers), accent }
 }
 
-pub(super) fn appearance_of(numbers: &[f32]) -> Appearance {
+/// The inverse of [`look_numbers`] of a person.
+pub(crate) fn appearance_of(numbers: &[f32]) -> Appearance {
     let rest = &numbers[SKIN..];
     Appearance {
         shirt: skin_of(numbers),

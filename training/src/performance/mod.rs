@@ -11,7 +11,7 @@ mod row;
 #[cfg(test)]
 mod tests;
 
-use crate::arcs::{self, Surroundings};
+use crate::arcs::{self, Strike, Surroundings};
 use crate::footing::on_feet;
 use crate::model::latents::{INSTANTS_PER_FRAME, INSTANTS_PER_S};
 use crate::phyworld::{self, Episode};
@@ -21,7 +21,8 @@ use crate::world::{
     Shot, Skin, Stage, Track, Voice, VoiceFrame, WallTexture,
 };
 
-pub(crate) use self::look::{STYLES, look_numbers, look_of, voice_numbers, voice_of};
+use self::heard::sounding;
+pub(crate) use self::look::{STYLES, appearance_of, look_numbers, skin_of, voice_numbers, voice_of};
 pub(crate) use self::row::Row;
 
 /// Impacts nearer than this, in instants, are heard as the louder of them.
@@ -281,12 +282,19 @@ impl Performance {
             hands_m,
             view_m: (self.shot != Shot::Lab).then_some(f64::from(view_m)),
         };
-        let mut read = arcs::read(&balls, &around).into_iter();
+        let read = arcs::read(&balls, &around);
+        let strikes: Vec<Strike> = read.iter().flat_map(|ball| ball.strikes.iter().copied()).collect();
+        // In a net or among blocks, and where somebody walks or speaks, there is more to hear than these.
+        let only_balls = figures().all(|figure| matches!(figure.body, Body::Ball { .. }));
+        let alone = only_balls && settled.stage.fixture.is_none();
+        settled.impacts = sounding(&settled.impacts, &strikes, [only_balls, alone]);
+        let mut read = read.into_iter();
         for figure in settled.actors.iter_mut().flatten() {
             let (Body::Ball { .. }, Track::Bodies(frames)) = (figure.body, &mut figure.track) else {
                 continue;
             };
-            for (pose, [x_m, y_m]) in frames.iter_mut().flatten().zip(read.next().into_iter().flatten()) {
+            let places_m = read.next().into_iter().flat_map(|ball| ball.places_m);
+            for (pose, [x_m, y_m]) in frames.iter_mut().flatten().zip(places_m) {
                 (pose.x_m, pose.y_m) = (x_m as f32, y_m as f32);
             }
         }
