@@ -46,6 +46,14 @@ pub enum RankingError {
     NoRetriever { path: PathBuf },
     #[error("`{}` is not a retrieval model that this version reads: {reason}", path.display())]
     Retriever { path: PathBuf, reason: String },
+    #[error(
+        "`{}` shares no item with the vocabulary of `{}`: give the histories that the model was trained for",
+        sequences.display(),
+        model.display()
+    )]
+    Vocabulary { model: PathBuf, sequences: PathBuf },
+    #[error("the index of items cannot be used: {reason}")]
+    Index { reason: String },
     #[error("option `{name}` is {value}: it must be {accepted}")]
     Option { name: &'static str, value: String, accepted: &'static str },
     #[error(

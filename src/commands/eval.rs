@@ -4,11 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use kinora_harness::device::DeviceChoice;
-use kinora_harness::device::resolve;
 use kinora_ranking::EvalReport;
 use kinora_ranking::interval::Interval as Range;
 use kinora_ranking::logs::{LogReport, evaluate_log};
-use kinora_ranking::retrieval::evaluate::{self as retrieval, Figure, GroupFigures, RetrievalReport};
 use kinora_training::evaluate::{
     Beside, CaptionFigures, EvaluateError, EvaluateOptions, EvaluateReport, FamilyReport, Figures, Interval,
     LikenessFigures, MotionReport, PhyWorldReport, evaluate,
@@ -25,9 +23,8 @@ use crate::{Context, interrupt};
 pub(crate) enum Model {
     /// AUC per task, calibration and watch-time errors of a ranker on one split of a training set.
     Ranker(Ranker),
-    /// Where the next item of everyone comes in a retrieval model's list, all items ranked, those already seen
-    /// left out; beside baselines that need no training.
-    Retrieval(Retrieval),
+    /// Hit rate, NDCG and what is listed of a retrieval model, beside simple baselines, with intervals.
+    Retrieval(super::eval_retrieval::Retrieval),
     /// How well clips show, move and sound what was asked for, beside the corpus itself.
     Video(Video),
 }
@@ -48,22 +45,6 @@ pub(crate) struct Ranker {
     /// Of the draws that the intervals come from.
     #[arg(long, default_value_t = 1, requires = "impressions")]
     seed: u64,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Retrieval {
-    /// A model made by `kinora train retrieval`.
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
-    /// Lines of `user item` (plain or .gz): the last item of everyone is wanted after all items before it.
-    #[arg(long, value_name = "FILE")]
-    sequences: PathBuf,
-    /// Of the draws that the intervals come from.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// auto, cpu or cuda:N.
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
 }
 
 /// Judge a video+audio model: whether its clips keep to their captions, to their references and to the laws of
@@ -111,18 +92,9 @@ pub(crate) struct Video {
 pub(crate) fn run(model: Model, context: &Context) -> anyhow::Result<()> {
     match model {
         Model::Ranker(args) => ranker(&args, context),
-        Model::Retrieval(args) => retrieval(&args, context),
+        Model::Retrieval(args) => super::eval_retrieval::run(&args, context),
         Model::Video(args) => video(args, context),
     }
-}
-
-fn retrieval(args: &Retrieval, context: &Context) -> anyhow::Result<()> {
-    let device = resolve(args.device)?;
-    let report = tokio::task::block_in_place(|| {
-        retrieval::evaluate(&args.model, &args.sequences, &device, args.seed)
-    })?;
-    context.output.result(&report, || retrieval_table(&report))?;
-    Ok(())
 }
 
 fn ranker(args: &Ranker, context: &Context) -> anyhow::Result<()> {
@@ -215,54 +187,6 @@ fn ranker_table(report: &EvalReport) -> String {
     let mae_s = report.watch.mae_ms.map(|ms| ms / 1000.0);
     text += &format!("watch time: XAUC {}, mean absolute error {} s", cell(report.watch.xauc), cell(mae_s));
     text
-}
-
-fn retrieval_table(report: &RetrievalReport) -> String {
-    let cell = |figure: &Figure| match figure.interval {
-        Some(Range { low, high }) => format!("{:.4} ({low:.4} to {high:.4})", figure.value),
-        None => format!("{:.4}", figure.value),
-    };
-    let mut text = format!(
-        "{} people, {} items ranked; {} items of the file unknown to the model, wanted by {} people\n",
-        report.people, report.items, report.unknown_items, report.unknown_wanted
-    );
-    let named =
-        [("model", &report.model)].into_iter().chain(report.baselines.iter().map(|(name, of)| (*name, of)));
-    for (name, figures) in named {
-        text += &format!("\n{name:<16}{:>27}{:>27}{:>27}\n", "hit rate", "NDCG", "MRR");
-        for at in &figures.at {
-            let place = format!("at {}", at.cutoff);
-            text += &format!(
-                "{place:<16}{:>27}{:>27}{:>27}\n",
-                cell(&at.hit_rate),
-                cell(&at.ndcg),
-                cell(&at.mrr)
-            );
-        }
-        text += &format!(
-            "first tens: {:.1}% of the catalogue, Gini {:.3}, novelty {:.2} bits, {:.2} times as popular as what is \
-             wanted\n",
-            100.0 * figures.coverage,
-            figures.gini,
-            figures.novelty_bits,
-            figures.popularity_lift
-        );
-    }
-    let mut group = |title: &str, groups: &[GroupFigures]| {
-        text += &format!("\n{title:<28}{:>8}{:>27}{:>27}\n", "people", "hit rate at 10", "NDCG at 10");
-        for group in groups {
-            let range = format!("{} to {}", group.from, group.until);
-            text += &format!(
-                "{range:<28}{:>8}{:>27}{:>27}\n",
-                group.people,
-                cell(&group.hit_rate),
-                cell(&group.ndcg)
-            );
-        }
-    };
-    group("items in the history", &report.by_activity);
-    group("people who had what is wanted", &report.by_popularity);
-    text.trim_end().to_owned()
 }
 
 fn log_table(report: &LogReport) -> String {

@@ -1,5 +1,8 @@
-//! A retrieval model on disk: `weights.safetensors`, `config.json` and `items.json`, all or none.
+//! A retrieval model on disk: `weights.safetensors`, `config.json`, `items.json` and `graph.usearch`, all or none.
+//!
+//! INVARIANT: the graph is of the model's item vectors; a graph that is not what was written is never read.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -9,15 +12,20 @@ use kinora_harness::weights::{self, Precision};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use sha2::{Digest, Sha256};
+
+use super::hyperparameters::Hyperparameters;
+use super::index::{GraphIndex, VectorIndex};
 use super::model::{Retriever, RetrieverConfig};
-use super::train::Hyperparameters;
 use crate::error::{RankingError, Result};
+use crate::train::read_floats;
 
 const FORMAT: u32 = 1;
 const KIND: &str = "kinora-retriever";
 const WEIGHTS: &str = "weights.safetensors";
 const CONFIG: &str = "config.json";
 const ITEMS: &str = "items.json";
+const GRAPH: &str = "graph.usearch";
 /// Beyond this no width is meant.
 const WIDEST: usize = 8192;
 
@@ -36,6 +44,9 @@ pub struct Card {
     pub validation_ndcg: f64,
     /// SHA-256 of the histories.
     pub sequences_sha256: String,
+    /// SHA-256 of the index of items; without one, it is built when the model is read.
+    #[serde(default)]
+    pub graph_sha256: Option<String>,
 }
 
 impl Card {
@@ -56,24 +67,39 @@ impl Card {
             epoch,
             validation_ndcg: ndcg,
             sequences_sha256: sha256.to_owned(),
+            graph_sha256: None,
         }
     }
 }
 
 /// A model that was read, with what it knows of its items.
-#[derive(Debug)]
 pub struct Loaded {
     pub model: Retriever,
+    /// Of all items.
+    pub index: Box<dyn VectorIndex>,
     pub card: Card,
     /// Item ids in the order of the model's table.
     pub items: Vec<String>,
 }
 
-/// Makes the directory `path` hold the model.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("card", &self.card)
+            .field("items", &self.items.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes the directory `path` hold the model and the index of its items.
 pub fn save(path: &Path, model: &Retriever, card: &Card, items: &[String]) -> Result<()> {
+    let [_, width] = model.items().dims();
+    let graph = GraphIndex::build(&read_floats(model.items())?, width)?.to_bytes()?;
+    let card = Card { graph_sha256: Some(sha256(&graph)), ..card.clone() };
     publish::write_directory(path, |directory| {
         weights::save_weights(model, &directory.join(WEIGHTS), Precision::F32)?;
-        kinora_harness::checkpoint::write_state(&directory.join(CONFIG), card)?;
+        publish::write_file(&directory.join(GRAPH), &graph)?;
+        kinora_harness::checkpoint::write_state(&directory.join(CONFIG), &card)?;
         kinora_harness::checkpoint::write_state(&directory.join(ITEMS), &items)?;
         Ok(())
     })
@@ -100,7 +126,23 @@ pub fn load(path: &Path, device: &Device) -> Result<Loaded> {
         return Err(fault("it knows no items".to_owned()));
     }
     let model = weights::load_weights(shape.init(items.len(), device), &path.join(WEIGHTS))?;
-    Ok(Loaded { model, card, items })
+    let (vectors, width) = (read_floats(model.items())?, shape.width);
+    let index = match &card.graph_sha256 {
+        None => GraphIndex::build(&vectors, width)?,
+        Some(expected) => {
+            let path = path.join(GRAPH);
+            let bytes = fs::read(&path).map_err(FileError::at("read", &path))?;
+            if sha256(&bytes) != *expected {
+                return Err(fault(format!("`{GRAPH}` is not the one that `{CONFIG}` names")));
+            }
+            GraphIndex::load(&bytes, &vectors, width)?
+        }
+    };
+    Ok(Loaded { model, index: Box::new(index), card, items })
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {

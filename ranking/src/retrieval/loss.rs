@@ -116,3 +116,7 @@ fn flat(numbers: &[i32], device: &Device) -> Tensor<1, Int> {
 fn column(numbers: &[i32], device: &Device) -> Tensor<2, Int> {
     Tensor::from_data(TensorData::new(numbers.to_vec(), [numbers.len(), 1]), device)
 }
+
+#[cfg(test)]
+#[path = "loss_tests.rs"]
+mod tests;

@@ -1,18 +1,43 @@
 //! Ranking metrics of one wanted item a person: its rank enters, figures in [0, 1] leave.
 
 /// How many items score at least as high as `target` among those not `seen`: 0 where it is the first.
-/// Ties count against it, so that a model that scores everything alike earns nothing.
+/// Ties count against it, so that a model that scores everything alike earns nothing;
+/// what is no number comes last.
 pub fn rank(scores: &[f32], target: u32, seen: &[u32]) -> usize {
     let wanted = scores[target as usize];
+    if wanted.is_nan() {
+        return scores.len();
+    }
     let above = |score: f32| score >= wanted || score.is_nan();
     let all = scores.iter().filter(|&&score| above(score)).count();
     let mut seen: Vec<u32> = seen.iter().copied().filter(|&item| item != target).collect();
     seen.sort_unstable();
     seen.dedup();
     let filtered = seen.iter().filter(|&&item| above(scores[item as usize])).count();
-    // The target is at least as high as itself, unless it is no number, which ranks it last.
-    (all - filtered).saturating_sub(usize::from(!wanted.is_nan()))
-        + if wanted.is_nan() { scores.len() } else { 0 }
+    // The target is at least as high as itself.
+    all - filtered - 1
+}
+
+/// The `count` items with the highest scores among those not `seen`, best first; the smaller number first among
+/// equals.
+pub fn first(scores: &[f32], seen: &[u32], count: usize) -> Vec<u32> {
+    if count == 0 {
+        return Vec::new();
+    }
+    let mut hidden = vec![false; scores.len()];
+    seen.iter().for_each(|&item| hidden[item as usize] = true);
+    let mut items: Vec<u32> = (0..scores.len() as u32).filter(|&item| !hidden[item as usize]).collect();
+    let score = |item: u32| match scores[item as usize] {
+        score if score.is_nan() => f32::NEG_INFINITY,
+        score => score,
+    };
+    let order = |a: &u32, b: &u32| score(*b).total_cmp(&score(*a)).then(a.cmp(b));
+    if items.len() > count {
+        items.select_nth_unstable_by(count - 1, order);
+        items.truncate(count);
+    }
+    items.sort_unstable_by(order);
+    items
 }
 
 /// Hit rate.
@@ -57,7 +82,7 @@ mod tests {
     fn figures_of_a_hand_computed_case() {
         assert_eq!(rank(&[0.9, 0.5, 0.7, 0.5], 1, &[0]), 2);
         assert_eq!(rank(&[0.9, 0.5, 0.7, 0.1], 1, &[0, 2, 2]), 0);
-        assert_eq!(rank(&[f32::NAN; 4], 1, &[]), 7);
+        assert_eq!(rank(&[f32::NAN; 4], 1, &[]), 4);
         assert!((ndcg(2, 10) - 0.5).abs() < 1e-12 && ndcg(10, 10) == 0.0);
         assert!((reciprocal(3, 10) - 0.25).abs() < 1e-12);
         assert!((hit(9, 10) - 1.0).abs() < 1e-12 && hit(10, 10) == 0.0);
@@ -80,6 +105,10 @@ mod tests {
             order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
             let naive = order.iter().position(|&i| i == target);
             let found = rank(&scores, target as u32, &seen);
+            let listed = first(&scores, &seen, 7);
+            let unseen: Vec<u32> =
+                order.iter().map(|&i| i as u32).filter(|item| !seen.contains(item)).take(7).collect();
+            prop_assert_eq!(listed, unseen);
             prop_assert_eq!(Some(found), naive);
 
             let by = turn.index(n);

@@ -209,6 +209,11 @@ impl Retriever {
         self.queries(&batch, &places, None)
     }
 
+    /// What of a history is read.
+    pub fn latest<'a>(&self, history: &'a [u32]) -> &'a [u32] {
+        &history[history.len().saturating_sub(self.length())..]
+    }
+
     /// Items of a history that are read.
     pub fn length(&self) -> usize {
         self.positions.val().dims()[0]
@@ -241,3 +246,7 @@ fn causal(columns: usize, device: &Device) -> Tensor<4> {
         (0..columns * columns).map(|cell| if cell % columns > cell / columns { -1e9 } else { 0.0_f32 });
     Tensor::from_data(TensorData::new(masked.collect::<Vec<_>>(), [1, 1, columns, columns]), device)
 }
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod tests;
