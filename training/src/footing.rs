@@ -83,7 +83,8 @@ fn lowest_m(pose: &DollPose, height_m: f32) -> f32 {
 
 /// All numbers of the poses without trembling; mouths stay as they are. Arms may wave, the rest is slow.
 fn settle(poses: &mut [DollPose]) {
-    let numbers: [(usize, fn(&mut DollPose) -> &mut f32); 8] = [
+    type Number = fn(&mut DollPose) -> &mut f32;
+    let numbers: [(usize, Number); 8] = [
         (3, |pose| &mut pose.x_m),
         (3, |pose| &mut pose.y_m),
         (3, |pose| &mut pose.lean_rad),

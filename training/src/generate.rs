@@ -309,7 +309,7 @@ impl Generator {
         let total: usize = left.iter().sum();
         let mut best: Vec<Option<(usize, Performance)>> = vec![None; requests.len()];
         let mut before = 0;
-        for take in 0..takes {
+        for (take, steps) in left.into_iter().enumerate() {
             let poor = |index: &usize| {
                 take < requests[*index].most_takes()
                     && best[*index].as_ref().is_none_or(|(faults, _)| *faults > 0)
@@ -325,7 +325,7 @@ impl Generator {
                     best[index] = Some((faults, performance));
                 }
             }
-            before += left[take];
+            before += steps;
         }
         // All clips may have been good before the last take.
         if total > 0 && on_step(total, total).is_break() {

@@ -149,12 +149,12 @@ pub(crate) fn faults(prompt: &str, performance: &Performance) -> usize {
         asked.leaps.is_some_and(|leaps| jumps.is_none_or(|jumps| (jumps > 0) != leaps)),
         differs(asked.swings, shown.swings()),
         asked.scores.is_some() && asked.scores != shown.scores(),
-        asked.meets && !shown.meet(&balls),
+        asked.meets && !meet(&balls),
         asked.walks.is_some_and(|walks| !is(&|person| person.walks(view_m) == walks)),
         asked.to_the_right.is_some_and(|right| !is(&|person| person.goes_right() == right)),
         asked.waves && !is(&|person| person.raises_an_arm()),
         asked.speaks && performance.utterance.is_none(),
-        shown.overlap(&balls),
+        overlap(&balls),
         balls.iter().any(|ball| people.iter().any(|person| ball.is_shaken_by(person))),
         performance.shot != Shot::Lab && balls.iter().any(|ball| !ball.stays_within(view_m)),
     ];
@@ -224,21 +224,22 @@ impl<'a> Shown<'a> {
             above >= 0.0 && below > 0.0 && hoop.spans(pair[0].x_m + share * (pair[1].x_m - pair[0].x_m))
         }))
     }
+}
 
-    fn nearest(self, balls: &[Ball<'_>]) -> Option<f32> {
-        let [one, other, ..] = balls else { return None };
-        let radii_m = one.radius_m + other.radius_m;
-        let pairs = one.track.iter().flatten().zip(other.track.iter().flatten());
-        pairs.map(|(a, b)| (a.x_m - b.x_m).hypot(a.y_m - b.y_m) / radii_m).reduce(f32::min)
-    }
+/// How near two balls come to each other, in their radii.
+fn nearest(balls: &[Ball<'_>]) -> Option<f32> {
+    let [one, other, ..] = balls else { return None };
+    let radii_m = one.radius_m + other.radius_m;
+    let pairs = one.track.iter().flatten().zip(other.track.iter().flatten());
+    pairs.map(|(a, b)| (a.x_m - b.x_m).hypot(a.y_m - b.y_m) / radii_m).reduce(f32::min)
+}
 
-    fn meet(self, balls: &[Ball<'_>]) -> bool {
-        self.nearest(balls).is_some_and(|nearest| nearest < MET)
-    }
+fn meet(balls: &[Ball<'_>]) -> bool {
+    nearest(balls).is_some_and(|nearest| nearest < MET)
+}
 
-    fn overlap(self, balls: &[Ball<'_>]) -> bool {
-        self.nearest(balls).is_some_and(|nearest| nearest < 1.0 - DENT)
-    }
+fn overlap(balls: &[Ball<'_>]) -> bool {
+    nearest(balls).is_some_and(|nearest| nearest < 1.0 - DENT)
 }
 
 impl Ball<'_> {

@@ -438,7 +438,7 @@ fn begin(
     let eye = eye::train(lesson, &set, ground.descent("eye", plan.recognise_steps, 0.999)?)?;
 
     let flow = flow::begin(lesson, device);
-    Ok((Model { looks, voices, ear, sound, eye, flow }, set))
+    Ok((Model { eye, ear, looks, voices, sound, flow }, set))
 }
 
 /// Steps of the transformer between two looks at what it draws; the weights of the last are in `preview`.

@@ -118,7 +118,7 @@ pub fn load(path: &Path, device: &Device) -> Result<Loaded> {
     }
     let shape = &card.model;
     let sizes = [shape.width, shape.blocks, shape.heads, shape.hidden, shape.length];
-    if sizes.iter().any(|&size| size == 0 || size > WIDEST) || shape.width % shape.heads != 0 {
+    if sizes.iter().any(|&size| size == 0 || size > WIDEST) || !shape.width.is_multiple_of(shape.heads) {
         return Err(fault("its widths are out of range".to_owned()));
     }
     let items: Vec<String> = read(&path.join(ITEMS))?;
@@ -142,7 +142,7 @@ pub fn load(path: &Path, device: &Device) -> Result<Loaded> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {

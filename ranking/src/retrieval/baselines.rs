@@ -87,7 +87,9 @@ impl ItemToItem {
         let norms: Vec<f32> =
             Popularity::of(histories, items).counts.iter().map(|&count| (count as f32).sqrt()).collect();
         for (item, others) in together.iter_mut().enumerate() {
-            others.iter_mut().for_each(|(&other, count)| *count /= norms[item] * norms[other as usize]);
+            for (&other, count) in others {
+                *count /= norms[item] * norms[other as usize];
+            }
         }
         Self { alike: together, ties: ties(histories, items) }
     }

@@ -319,7 +319,9 @@ impl Judge<'_> {
         let listed = |people: &mut dyn Iterator<Item = usize>| {
             let mut counts = vec![0_u64; self.counts.len()];
             for person in people {
-                list(&placed[person], cutoff).iter().for_each(|&item| counts[item as usize] += 1);
+                for &item in list(&placed[person], cutoff) {
+                    counts[item as usize] += 1;
+                }
             }
             counts
         };

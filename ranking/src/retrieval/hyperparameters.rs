@@ -86,7 +86,7 @@ impl Hyperparameters {
         if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return bad(name, "0".to_owned(), "at least 1");
         }
-        if model.width % model.heads != 0 {
+        if !model.width.is_multiple_of(model.heads) {
             return bad("width", model.width.to_string(), "a multiple of the heads");
         }
         for (name, value) in [("dropout", self.dropout), ("averaging", self.averaging)] {

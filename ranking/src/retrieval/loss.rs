@@ -35,7 +35,7 @@ pub fn full(queries: Tensor<2>, items: Tensor<2>, targets: &[i32]) -> Loss {
         (Tensor::zeros([1], &home), table.zeros_like(), Vec::new());
     for from in (0..positions).step_by(ROWS) {
         let until = (from + ROWS).min(positions);
-        let part = queries.clone().inner().slice([from..until]);
+        let part = queries.clone().inner().narrow(0, from, until - from);
         let target = column(&targets[from..until], &home);
         let share = softmax(part.clone().matmul(table.clone().transpose()), 1);
         nats = nats - share.clone().gather(1, target.clone()).clamp_min(1e-30).log().sum();
@@ -80,8 +80,8 @@ pub fn sampled(queries: Tensor<2>, items: Tensor<2>, targets: &[i32], negatives:
     let (mut query_slopes, mut next_slopes) = (Vec::new(), Vec::new());
     for from in (0..positions).step_by(ROWS) {
         let until = (from + ROWS).min(positions);
-        let part = queries.clone().inner().slice([from..until]);
-        let wanted = next.clone().inner().slice([from..until]);
+        let part = queries.clone().inner().narrow(0, from, until - from);
+        let wanted = next.clone().inner().narrow(0, from, until - from);
         let same = column(&targets[from..until], &home)
             .expand([until - from, count])
             .equal(negative.clone().expand([until - from, count]));

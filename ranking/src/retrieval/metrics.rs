@@ -25,7 +25,9 @@ pub fn first(scores: &[f32], seen: &[u32], count: usize) -> Vec<u32> {
         return Vec::new();
     }
     let mut hidden = vec![false; scores.len()];
-    seen.iter().for_each(|&item| hidden[item as usize] = true);
+    for &item in seen {
+        hidden[item as usize] = true;
+    }
     let mut items: Vec<u32> = (0..scores.len() as u32).filter(|&item| !hidden[item as usize]).collect();
     let score = |item: u32| match scores[item as usize] {
         score if score.is_nan() => f32::NEG_INFINITY,

@@ -1,4 +1,4 @@
-//! The sequential transformer (`SASRec`, Kang and McAuley 2018): a history enters, one query vector a
+//! The sequential transformer (`SASRec`, Kang and `McAuley` 2018): a history enters, one query vector a
 //! position leaves, which is near the item that comes next.
 //!
 //! Pre-norm blocks of causal attention and a feed-forward layer. The table of items is both what the

@@ -116,9 +116,11 @@ impl Sequences {
         }
         for history in &self.histories {
             hash.update((history.len() as u64).to_le_bytes());
-            history.iter().for_each(|item| hash.update(item.to_le_bytes()));
+            for item in history {
+                hash.update(item.to_le_bytes());
+            }
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        format!("{:x}", hash.finalize())
     }
 }
 

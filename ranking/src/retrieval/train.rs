@@ -25,6 +25,7 @@ use super::descent::{SHARDS, State, Trained};
 use super::evaluate::place;
 pub use super::hyperparameters::{Hyperparameters, LossKind};
 use super::metrics;
+use super::model::Retriever;
 use super::sequences::{Sequences, Split};
 use crate::error::{RankingError, Result};
 
@@ -107,22 +108,7 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
     // --- Weights: new, or as the latest checkpoint left them.
     let model = seeded(home, derive(options.seed, "weights"), || hyper.model.init(items, home));
     let checkpoints = Checkpoints::open(checkpoint_directory(&options.out))?;
-    let new = Trained {
-        average: model.valid(),
-        best: model.valid(),
-        model,
-        optimizer: AdamWConfig::new().with_weight_decay(hyper.weight_decay as f32).with_beta_2(0.98).init(),
-        state: State {
-            seed: options.seed,
-            hyperparameters: hyper.clone(),
-            sequences_sha256: sequences.sha256(),
-            step: 0,
-            epoch: 0,
-            batch: 0,
-            best_epoch: 0,
-            best_ndcg: -1.0,
-        },
-    };
+    let new = begin(model, options, sequences.sha256());
     let mut trained = match checkpoints.latest()? {
         Some((_, path)) if options.resume => new.restore(&path)?,
         _ => {
@@ -171,13 +157,7 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
                 break;
             }
         }
-        let placed = match place(&trained.average, &histories, &validation, 0) {
-            Err(RankingError::Scores) => return Err(RankingError::Diverged { step: trained.state.step }),
-            placed => placed?,
-        };
-        let ranks: Vec<usize> = placed.into_iter().map(|placed| placed.rank).collect();
-        let ndcg = metrics::mean(&ranks, |rank| metrics::ndcg(rank, 10));
-        let hits = metrics::mean(&ranks, |rank| metrics::hit(rank, 10));
+        let (ndcg, hits) = validate(&trained, &histories, &validation)?;
         let state = &mut trained.state;
         (state.epoch, state.batch) = (epoch + 1, 0);
         if ndcg > state.best_ndcg {
@@ -212,6 +192,38 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
         validation_ndcg: state.best_ndcg,
         seconds: started.elapsed().as_secs_f64(),
     }))
+}
+
+/// What a training starts from.
+fn begin(model: Retriever, options: &TrainOptions, sequences_sha256: String) -> Trained {
+    let hyper = &options.hyperparameters;
+    Trained {
+        average: model.valid(),
+        best: model.valid(),
+        model,
+        optimizer: AdamWConfig::new().with_weight_decay(hyper.weight_decay as f32).with_beta_2(0.98).init(),
+        state: State {
+            seed: options.seed,
+            hyperparameters: hyper.clone(),
+            sequences_sha256,
+            step: 0,
+            epoch: 0,
+            batch: 0,
+            best_epoch: 0,
+            best_ndcg: -1.0,
+        },
+    }
+}
+
+/// NDCG and hit rate at 10 of the validation items, by the averaged weights.
+fn validate(trained: &Trained, histories: &[&[u32]], validation: &[Option<u32>]) -> Result<(f64, f64)> {
+    let placed = match place(&trained.average, histories, validation, 0) {
+        Err(RankingError::Scores) => return Err(RankingError::Diverged { step: trained.state.step }),
+        placed => placed?,
+    };
+    let ranks: Vec<usize> = placed.into_iter().map(|placed| placed.rank).collect();
+    let mean = |figure: fn(usize, usize) -> f64| metrics::mean(&ranks, |rank| figure(rank, 10));
+    Ok((mean(metrics::ndcg), mean(metrics::hit)))
 }
 
 /// Where the checkpoints of the model at `out` lie.

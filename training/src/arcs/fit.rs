@@ -105,9 +105,9 @@ impl Curve {
     fn alone(mut self, ball: &Ball, axis: usize, span: Span) -> (Self, f64) {
         let places_m = &ball.places_m;
         let mut system = System::new(self.coefficients.len());
-        for frame in span.first..=span.last {
+        for (frame, place) in places_m.iter().enumerate().take(span.last + 1).skip(span.first) {
             let t = frame as f64;
-            system.ask(&[(0, self.powers(t))], places_m[frame][axis] - self.given(t), 1.0);
+            system.ask(&[(0, self.powers(t))], place[axis] - self.given(t), 1.0);
         }
         if let Some(solution) = system.solve() {
             self.coefficients = solution;
@@ -363,7 +363,7 @@ impl Joint {
         let turn_m = [0, 1]
             .map(|axis| after.axes[axis].speed(middle) - before.axes[axis].speed(middle))
             .into_iter()
-            .fold(0.0_f64, |sum, turn| sum.hypot(turn))
+            .fold(0.0_f64, f64::hypot)
             .max(SLIGHT_M);
         let cost = |t: f64| {
             let apart = [0, 1].map(|axis| before.axes[axis].at(t) - after.axes[axis].at(t));

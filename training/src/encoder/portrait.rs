@@ -147,7 +147,7 @@ fn with_colours(look: &Look, colours: &[Rgb]) -> Look {
         Look::Person(person) => {
             let shirt = of_skin(person.shirt);
             let [complexion, hair, trousers] = [person.complexion, person.hair, person.trousers].map(next);
-            Look::Person(Appearance { shirt, complexion, hair, trousers, ..person })
+            Look::Person(Appearance { complexion, hair, shirt, trousers, ..person })
         }
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn sounding(impacts: &[Impact], strikes: &[Strike], [complete, alone]
     impacts.sort_by(|a, b| a.time_s.total_cmp(&b.time_s));
     // Two that were drawn for one strike sound once, as the louder of them.
     impacts.dedup_by(|later, earlier| {
-        let same = later.time_s == earlier.time_s;
+        let same = later.time_s.to_bits() == earlier.time_s.to_bits();
         if same && later.loudness > earlier.loudness {
             std::mem::swap(later, earlier);
         }

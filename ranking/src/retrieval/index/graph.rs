@@ -29,7 +29,10 @@ pub struct GraphIndex {
 
 impl fmt::Debug for GraphIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GraphIndex").field("len", &self.len()).field("width", &self.exact.width).finish()
+        f.debug_struct("GraphIndex")
+            .field("len", &self.len())
+            .field("width", &self.exact.width)
+            .finish_non_exhaustive()
     }
 }
 
