@@ -92,11 +92,9 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
     let histories: Vec<&[u32]> = splits.iter().map(|split| split.train).collect();
     let validation: Vec<Option<u32>> = splits.iter().map(|split| Some(split.validation)).collect();
     if histories.iter().all(|history| history.len() < 2) {
-        return Err(RankingError::Sequences {
-            path: options.sequences.clone(),
-            line: 1,
-            reason: "no user has the 4 items that training needs".to_owned(),
-        });
+        let (path, reason) =
+            (options.sequences.clone(), "no user has the 4 items that training needs".to_owned());
+        return Err(RankingError::Sequences { path, line: 1, reason });
     }
     let items = sequences.items.len();
     let mut run = Run::start(
@@ -108,14 +106,7 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
     // --- Weights: new, or as the latest checkpoint left them.
     let model = seeded(home, derive(options.seed, "weights"), || hyper.model.init(items, home));
     let checkpoints = Checkpoints::open(checkpoint_directory(&options.out))?;
-    let new = begin(model, options, sequences.sha256());
-    let mut trained = match checkpoints.latest()? {
-        Some((_, path)) if options.resume => new.restore(&path)?,
-        _ => {
-            checkpoints.clear()?;
-            new
-        }
-    };
+    let mut trained = begin(model, options, sequences.sha256(), &checkpoints)?;
 
     // --- The loop: an epoch, then a look at the validation items.
     let mut progress = Progress::new("training", hyper.epochs, options.progress);
@@ -165,12 +156,12 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
             trained.best = trained.average.clone();
         }
         let step = trained.state.step;
-        if positions > 0 {
-            run.metric(step, "loss", nats / positions as f64)?;
+        let loss = (positions > 0).then_some(("loss", nats / positions as f64));
+        let seconds = ("seconds", started.elapsed().as_secs_f64());
+        let validated = [("validation_ndcg_10", ndcg), ("validation_hit_rate_10", hits), seconds];
+        for (name, value) in loss.into_iter().chain(validated) {
+            run.metric(step, name, value)?;
         }
-        run.metric(step, "validation_ndcg_10", ndcg)?;
-        run.metric(step, "validation_hit_rate_10", hits)?;
-        run.metric(step, "seconds", started.elapsed().as_secs_f64())?;
         trained.save(&checkpoints)?;
     }
 
@@ -194,10 +185,15 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
     }))
 }
 
-/// What a training starts from.
-fn begin(model: Retriever, options: &TrainOptions, sequences_sha256: String) -> Trained {
+/// What a training starts from: new weights, or where its latest checkpoint left it.
+fn begin(
+    model: Retriever,
+    options: &TrainOptions,
+    sequences_sha256: String,
+    checkpoints: &Checkpoints,
+) -> Result<Trained> {
     let hyper = &options.hyperparameters;
-    Trained {
+    let new = Trained {
         average: model.valid(),
         best: model.valid(),
         model,
@@ -212,6 +208,13 @@ fn begin(model: Retriever, options: &TrainOptions, sequences_sha256: String) -> 
             best_epoch: 0,
             best_ndcg: -1.0,
         },
+    };
+    match checkpoints.latest()? {
+        Some((_, path)) if options.resume => new.restore(&path),
+        _ => {
+            checkpoints.clear()?;
+            Ok(new)
+        }
     }
 }
 
