@@ -182,7 +182,7 @@ mod tests {
 
     /// Frames until it rises less than half a metre, which may be read as lying, or until the clip ends.
     fn high(height_m: f64, restitution: f64, impacts: &[f64], frames: usize) -> usize {
-        let low = (0..).take_while(|&bounce| height_m * restitution.powi(2 * bounce) > 0.5).count();
+        let low = (0..20).take_while(|&bounce| height_m * restitution.powi(2 * bounce) > 0.5).count();
         let last = frames - SHORTEST;
         impacts.get(low - 1).map_or(last, |&impact| last.min(impact as usize))
     }
