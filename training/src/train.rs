@@ -638,7 +638,8 @@ mod tests {
         assert!(read(&whole) != weights(&teacher), "the student learned nothing");
 
         let generator = Generator::load(&whole.out_dir, DeviceChoice::Cpu).unwrap();
-        let request = GenerationRequest { width: 16, height: 16, ..GenerationRequest::new("a ball", 1) };
+        let request =
+            GenerationRequest { width: 16, height: 16, takes: 1, ..GenerationRequest::new("a ball", 1) };
         let mut steps = 0;
         let mut count = |_, total| {
             steps = total;

@@ -4,7 +4,7 @@
 //! enter as their place among the training rows' quantiles, which no outlier can stretch.
 
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -15,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::impression::TASKS_HERE;
+use crate::dropout::{Dropout, maybe};
 use crate::error::{RankingError, Result};
 use crate::gbdt::Table;
 use crate::train::read_floats;
@@ -128,7 +129,6 @@ pub struct Network {
     first: Linear,
     second: Linear,
     heads: Linear,
-    dropout: Dropout,
 }
 
 impl Network {
@@ -138,7 +138,6 @@ impl Network {
             first: LinearConfig::new(inputs, first).init(device),
             second: LinearConfig::new(first, second).init(device),
             heads: LinearConfig::new(second, HEADS).init(device),
-            dropout: DropoutConfig::new(settings.dropout).init(),
         }
     }
 
@@ -146,9 +145,9 @@ impl Network {
     ///
     /// - inputs: `[rows, inputs]`
     /// - output: `[rows, HEADS]`
-    pub fn forward(&self, inputs: Tensor<2>) -> Tensor<2> {
-        let body = self.dropout.forward(relu(self.first.forward(inputs)));
-        let body = self.dropout.forward(relu(self.second.forward(body)));
+    pub fn forward(&self, inputs: Tensor<2>, mut dropout: Option<&mut Dropout>) -> Tensor<2> {
+        let body = maybe(&mut dropout, relu(self.first.forward(inputs)));
+        let body = maybe(&mut dropout, relu(self.second.forward(body)));
         self.heads.forward(body)
     }
 
@@ -169,11 +168,12 @@ impl Network {
         let mut rows: Vec<usize> = (0..table.rows()).collect();
         let batches = rows.len().div_ceil(settings.batch);
         let steps = batches * settings.epochs as usize;
+        let mut dropout = Dropout::new(settings.dropout, derive(seed, "dropout"));
         let mut step = 0_usize;
         for epoch in 0..settings.epochs {
             rows.shuffle(&mut ChaCha8Rng::seed_from_u64(derive(seed, &format!("network epoch {epoch}"))));
             for chunk in rows.chunks(settings.batch) {
-                let output = network.forward(batch(table, quantiles, chunk, &training));
+                let output = network.forward(batch(table, quantiles, chunk, &training), Some(&mut dropout));
                 let wanted = chunk.iter().flat_map(|&row| targets[row]).collect();
                 let wanted =
                     Tensor::from_data(TensorData::new::<f32, _>(wanted, [chunk.len(), HEADS]), &training);
@@ -192,7 +192,7 @@ impl Network {
         let rows: Vec<usize> = (0..table.rows()).collect();
         let mut scores = Vec::with_capacity(rows.len());
         for chunk in rows.chunks(SCORE_ROWS) {
-            let values = read_floats(self.forward(batch(table, quantiles, chunk, device)))?;
+            let values = read_floats(self.forward(batch(table, quantiles, chunk, device), None))?;
             if values.len() != chunk.len() * HEADS || values.iter().any(|value| !value.is_finite()) {
                 return Err(RankingError::Scores);
             }

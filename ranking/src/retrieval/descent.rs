@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 use super::batches::Window;
 use super::hyperparameters::{Hyperparameters, LossKind};
 use super::loss::{self, Negatives};
-use super::model::{Dropout, Histories, Retriever};
+use super::model::{Histories, Retriever};
+use crate::dropout::Dropout;
 use crate::error::{RankingError, Result};
 
 /// Parts of a batch, worked on side by side. Their number decides how sums are rounded, so it belongs to
@@ -66,8 +67,7 @@ impl Trained {
         let negatives = negatives.as_ref();
         let work = |replica: Retriever, shard: usize| {
             let windows: Vec<Window<'_>> = batch.iter().skip(shard).step_by(SHARDS).copied().collect();
-            let rng = ChaCha8Rng::seed_from_u64(derive(seed, &format!("dropout {step} {shard}")));
-            let mut dropout = Dropout { rate: hyper.dropout, rng };
+            let mut dropout = Dropout::new(hyper.dropout, derive(seed, &format!("dropout {step} {shard}")));
             let loss = window_loss(&replica, &windows, negatives, Some(&mut dropout));
             let gradients = (loss.surrogate / positions as f64).backward();
             (loss.nats.into_scalar::<f32>(), GradientsParams::from_grads(gradients, &replica))

@@ -9,9 +9,9 @@ use burn::module::{Initializer, Module, Param};
 use burn::nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::tensor::activation::{relu, softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rand::RngCore;
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+
+use crate::dropout::{Dropout, maybe};
 
 /// Standard deviation of the initial tables.
 const TABLE_DEVIATION: f64 = 0.02;
@@ -83,41 +83,6 @@ impl Histories {
             places.extend((0..history.len() as i32).rev().chain(std::iter::repeat_n(0, filling)));
         }
         Self { items, places, rows: histories.len(), columns }
-    }
-}
-
-/// Forgets numbers at random while training, by its own generator: a step is the same whenever and
-/// wherever it is computed.
-#[derive(Debug)]
-pub struct Dropout {
-    pub rate: f64,
-    pub rng: ChaCha8Rng,
-}
-
-impl Dropout {
-    fn apply<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
-        if self.rate == 0.0 {
-            return x;
-        }
-        let shape = x.dims();
-        let mut bytes = vec![0_u8; 2 * shape.iter().product::<usize>()];
-        self.rng.fill_bytes(&mut bytes);
-        let (threshold, scale) = ((self.rate * 65_536.0) as u16, (1.0 / (1.0 - self.rate)) as f32);
-        let kept = bytes
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|&pair| if u16::from_le_bytes(pair) < threshold { 0.0 } else { scale });
-        let mask = TensorData::new(kept.collect::<Vec<f32>>(), shape);
-        let device = x.device();
-        x * Tensor::from_data(mask, &device)
-    }
-}
-
-fn maybe<const D: usize>(dropout: &mut Option<&mut Dropout>, x: Tensor<D>) -> Tensor<D> {
-    match dropout {
-        Some(dropout) => dropout.apply(x),
-        None => x,
     }
 }
 
