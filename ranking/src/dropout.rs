@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// Forgets a share of numbers at random, and scales what is kept so that the mean stays.
 #[derive(Debug)]
-pub(crate) struct Dropout {
+pub struct Dropout {
     /// Within 0 and 1, 1 left out.
     rate: f64,
     rng: ChaCha8Rng,
@@ -38,7 +38,7 @@ impl Dropout {
 }
 
 /// Dropout where there is one: while training.
-pub(crate) fn maybe<const D: usize>(dropout: &mut Option<&mut Dropout>, x: Tensor<D>) -> Tensor<D> {
+pub fn maybe<const D: usize>(dropout: &mut Option<&mut Dropout>, x: Tensor<D>) -> Tensor<D> {
     match dropout {
         Some(dropout) => dropout.apply(x),
         None => x,

@@ -7,7 +7,7 @@
 pub mod artifact;
 pub mod calibrate;
 pub mod dataset;
-mod dropout;
+pub mod dropout;
 pub mod error;
 pub mod evaluate;
 pub mod feed;

@@ -15,13 +15,15 @@ pub mod scorers;
 pub mod select;
 pub mod sources;
 pub mod stage;
+pub mod steering;
 pub mod weights;
 
 pub use candidate::{AgeBand, CameoConsent, Candidate, Moderation};
 pub use kinora_schema::ranking::Engagement;
-pub use page::{FeedItem, FeedPage, StageCount};
-pub use query::FeedQuery;
+pub use page::{Fate, FeedItem, FeedPage, StageCount, Why};
+pub use query::{FeedQuery, Less};
 pub use sources::SourceKind;
+pub use steering::Steering;
 pub use weights::Weights;
 
 /// The ranker's inputs by clip, as of the query's moment.

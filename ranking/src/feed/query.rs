@@ -1,14 +1,15 @@
 //! Who asks for a page, when, and what they allow.
 //!
-//! INVARIANT: with personalisation off, nothing that differs between two people of one age band
-//! and the same blocks survives [`FeedQuery::permitted`], and every later stage sees only what
+//! INVARIANT: with personalisation off, nothing that differs between two people of one age band,
+//! the same blocks and the same wishes in words survives [`FeedQuery::permitted`], and every later stage sees only what
 //! that returns.
 
 use std::collections::HashSet;
 
 use kinora_schema::{CreatorId, UserId, VideoId};
 
-use super::candidate::AgeBand;
+use super::candidate::{AgeBand, Candidate};
+use super::steering::{self, Steering};
 
 /// With personalisation off, all who ask within this long are given the same.
 const SHARED_MS: i64 = 3_600_000;
@@ -33,15 +34,41 @@ pub struct FeedQuery {
     pub scrolled: HashSet<VideoId>,
     /// The coarse place of the person, where they allow it.
     pub location: Option<String>,
+    /// What the person asked for in words.
+    pub steering: Steering,
+    /// Clips that they want to see less like.
+    pub less: Vec<Less>,
     /// Items wanted.
     pub limit: usize,
     /// Decides what is explored.
     pub seed: u64,
 }
 
+/// A clip that a person wants to see less like, as far as likeness is judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Less {
+    pub video_id: VideoId,
+    pub creator_id: CreatorId,
+    pub topic: Option<String>,
+    /// Stems of the words that it is described by.
+    pub said: HashSet<String>,
+}
+
+impl Less {
+    pub fn of(candidate: &Candidate) -> Self {
+        Self {
+            video_id: candidate.video_id.clone(),
+            creator_id: candidate.creator_id.clone(),
+            topic: candidate.topic.clone(),
+            said: steering::said(candidate),
+        }
+    }
+}
+
 impl FeedQuery {
     /// What the stages may use: everything, or with personalisation off only what safety needs
-    /// (age, sensitivity, blocks), the scroll position and the hour.
+    /// (age, sensitivity, blocks), what the person asks for in so many words, the scroll position
+    /// and the hour.
     #[must_use]
     pub fn permitted(&self) -> Self {
         if self.personalised {
@@ -54,6 +81,7 @@ impl FeedQuery {
             following: HashSet::new(),
             seen: HashSet::new(),
             location: None,
+            less: Vec::new(),
             seed: hour.cast_unsigned(),
             ..self.clone()
         }

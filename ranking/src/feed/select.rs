@@ -25,11 +25,7 @@ impl Selector for Diverse {
         let mut chosen: Vec<Scored> = Vec::new();
         while chosen.len() < count && !clips.is_empty() {
             let worth = |clip: &Scored| {
-                if !clip.value.is_finite() {
-                    return f32::NEG_INFINITY;
-                }
-                // On the value's own scale, so that a discount never helps a harmful clip.
-                clip.value - likeness(clip, &chosen) * clip.value.abs()
+                if clip.value.is_finite() { clip.value - discount(clip, &chosen) } else { f32::NEG_INFINITY }
             };
             // Clips are in order of value: among equals the first is the one.
             let mut best = 0;
@@ -40,10 +36,17 @@ impl Selector for Diverse {
                     (best, best_worth) = (place, worth);
                 }
             }
-            chosen.push(clips.remove(best));
+            let mut clip = clips.remove(best);
+            clip.likeness = discount(&clip, &chosen);
+            chosen.push(clip);
         }
         chosen
     }
+}
+
+/// What a clip loses below `above`. On the value's own scale, so that it never helps a harmful clip.
+pub fn discount(clip: &Scored, above: &[Scored]) -> f32 {
+    if clip.value.is_finite() { likeness(clip, above) * clip.value.abs() } else { 0.0 }
 }
 
 /// Between 0 and 1: how much of the same the clip would be below `above`.

@@ -6,8 +6,8 @@ use kinora_schema::ranking::{DENSE, RankingInput};
 use kinora_schema::{CreatorId, UserId, VideoId};
 use proptest::prelude::*;
 
-use super::recipe::{MAX_LIMIT, rank};
-use super::stage::{Scored, Selector};
+use super::recipe::{MAX_LIMIT, Recipe, rank};
+use super::stage::{Filter, Retrieved, Scored, Selector, Trace};
 use super::*;
 use crate::fixture;
 use crate::scorer::Ranker;
@@ -43,6 +43,8 @@ fn query() -> FeedQuery {
         seen: HashSet::new(),
         scrolled: HashSet::new(),
         location: None,
+        steering: Steering::default(),
+        less: Vec::new(),
         limit: 10,
         seed: 1,
     }
@@ -52,8 +54,9 @@ fn ids(page: &FeedPage) -> Vec<&str> {
     page.items.iter().map(|item| item.candidate.video_id.as_str()).collect()
 }
 
-fn no_inputs() -> Inputs {
-    Inputs::new()
+/// A page by popularity alone.
+fn page_of(query: &FeedQuery, clips: Vec<Candidate>) -> FeedPage {
+    rank(query, clips, &Inputs::new(), None, &Recipe::default())
 }
 
 fn any_clip() -> impl Strategy<Value = Candidate> {
@@ -98,6 +101,8 @@ prop_compose! {
         seen in prop::collection::hash_set(0_usize..60, 0..30),
         scrolled in prop::collection::hash_set(0_usize..60, 0..10),
         here: bool,
+        wishes in prop::sample::select(vec!["", "clip 3", "nothing about clip 4", "less topic1", "more topic2 but no topic0"]),
+        less in prop::collection::vec(0_usize..60, 0..3),
         limit in 0_usize..30,
         seed: u64,
     ) -> FeedQuery {
@@ -112,6 +117,8 @@ prop_compose! {
             seen: videos(seen),
             scrolled: videos(scrolled),
             location: here.then(|| "here".to_owned()),
+            steering: Steering::of(wishes),
+            less: less.into_iter().map(|id| Less::of(&clip(id))).collect(),
             limit,
             seed,
             ..query()
@@ -126,7 +133,7 @@ proptest! {
         clips in prop::collection::vec(any_clip(), 0..80),
     ) {
         let pool = clips.len();
-        let page = rank(&query, clips, &no_inputs(), None);
+        let page = page_of(&query, clips);
         let mut shown = HashSet::new();
         for (position, item) in page.items.iter().enumerate() {
             let clip = &item.candidate;
@@ -138,7 +145,10 @@ proptest! {
             prop_assert!(query.sensitive || !clip.sensitive);
             prop_assert!(!query.blocked.contains(&clip.creator_id));
             prop_assert!(!query.scrolled.contains(&clip.video_id));
-            prop_assert!(!query.personalised || !query.seen.contains(&clip.video_id));
+            let is_repeat = query.personalised && query.seen.contains(&clip.video_id);
+            prop_assert_eq!(is_repeat, item.source == SourceKind::Backfill);
+            prop_assert!(!query.steering.forbids(&steering::said(clip)));
+            prop_assert!(!query.personalised || query.less.iter().all(|less| less.video_id != clip.video_id));
             prop_assert!(item.propensity > 0.0 && item.propensity <= 1.0);
             prop_assert!(item.features.values().all(|value| value.is_finite()));
         }
@@ -166,11 +176,12 @@ proptest! {
             sensitive: one.sensitive,
             blocked: one.blocked.clone(),
             scrolled: one.scrolled.clone(),
+            steering: one.steering.clone(),
             limit: one.limit,
             ..other
         };
         let page = |query: &FeedQuery| {
-            let page = rank(query, clips.clone(), &no_inputs(), None);
+            let page = page_of(query, clips.clone());
             let scores: Vec<u32> = page.items.iter().map(|item| item.score.to_bits()).collect();
             (ids(&page).iter().map(ToString::to_string).collect::<Vec<_>>(), scores, page.dropped)
         };
@@ -184,11 +195,11 @@ proptest! {
         let mut clips: Vec<Scored> = values
             .iter()
             .enumerate()
-            .map(|(id, &value)| Scored {
-                candidate: clip(id),
-                source: SourceKind::Trending,
-                value,
-                prediction: None,
+            .map(|(id, &value)| {
+                let mut scored =
+                    Scored::new(Retrieved { candidate: clip(id), sources: vec![SourceKind::Trending] });
+                scored.value = value;
+                scored
             })
             .collect();
         let chosen = select::Diverse.select(&query(), &mut clips, values.len());
@@ -212,10 +223,10 @@ proptest! {
                 *count = if count.is_finite() { count.round() } else { 0.0 };
             }
         }
-        let page = rank(&query, clips.clone(), &no_inputs(), None);
+        let page = page_of(&query, clips.clone());
         let middle = rotate % clips.len().max(1);
         clips.rotate_left(middle);
-        let rotated = rank(&query, clips, &no_inputs(), None);
+        let rotated = page_of(&query, clips);
         prop_assert_eq!(ids(&page), ids(&rotated));
     }
 }
@@ -237,12 +248,13 @@ fn with_personalisation_off_the_ranker_is_not_asked() {
             .collect()
     };
     let off = FeedQuery { personalised: false, ..query() };
-    let [one, other] = ["u0", "u1"].map(|user| rank(&off, clips.clone(), &inputs(user), Some(&ranker)));
+    let [one, other] =
+        ["u0", "u1"].map(|user| rank(&off, clips.clone(), &inputs(user), Some(&ranker), &Recipe::default()));
     assert_eq!(one, other);
-    assert_eq!(one.policy, "feed-1/popularity");
+    assert_eq!(one.policy, "feed-2/popularity");
     assert!(one.items.iter().all(|item| !item.features.keys().any(|name| name.starts_with("user_"))));
 
-    let on = rank(&query(), clips.clone(), &inputs("u0"), Some(&ranker));
+    let on = rank(&query(), clips.clone(), &inputs("u0"), Some(&ranker), &Recipe::default());
     assert!(on.policy.contains(ranker.version()));
     assert!(on.items.iter().all(|item| item.features.contains_key("predicted_click")));
     assert!(on.items.iter().all(|item| item.reason() == "like clips that you enjoyed"));
@@ -251,7 +263,7 @@ fn with_personalisation_off_the_ranker_is_not_asked() {
     for input in blank.values_mut() {
         input.history.clear();
     }
-    let new = rank(&query(), clips, &blank, Some(&ranker));
+    let new = rank(&query(), clips, &blank, Some(&ranker), &Recipe::default());
     assert!(new.items.iter().all(|item| item.reason() == "popular with everyone"));
 }
 
@@ -280,8 +292,8 @@ fn the_ranker_puts_first_what_the_person_likes() {
         let liked = |page: FeedPage| {
             page.items.iter().filter(|item| item.candidate.topic == Some(taste.to_string())).count()
         };
-        hits[0] += liked(rank(&query, clips.clone(), &inputs, Some(&ranker)));
-        hits[1] += liked(rank(&query, clips, &inputs, None));
+        hits[0] += liked(rank(&query, clips.clone(), &inputs, Some(&ranker), &Recipe::default()));
+        hits[1] += liked(rank(&query, clips, &inputs, None, &Recipe::default()));
     }
     let [personal, popular] = hits;
     assert!(personal >= 20 && personal > 2 * popular, "{personal} and {popular} of 32");
@@ -293,10 +305,10 @@ fn there_is_a_feed_before_there_is_a_model_or_a_history() {
     for clip in &mut clips {
         clip.engagement = Engagement::default();
     }
-    let page = rank(&query(), clips, &no_inputs(), None);
+    let page = page_of(&query(), clips);
     assert_eq!(ids(&page), ["v0", "v1", "v2", "v3", "v4", "v5"], "the newest first");
     assert!(page.items.iter().all(|item| item.source == SourceKind::Fresh && item.propensity > 0.999));
-    assert!(rank(&query(), Vec::new(), &no_inputs(), None).items.is_empty());
+    assert!(page_of(&query(), Vec::new()).items.is_empty());
 }
 
 #[test]
@@ -309,7 +321,7 @@ fn one_place_explores_with_its_probability_logged() {
         .collect();
     let mut drawn = HashMap::<String, u32>::new();
     for seed in 0..2_000 {
-        let page = rank(&FeedQuery { seed, ..query() }, clips.clone(), &no_inputs(), None);
+        let page = page_of(&FeedQuery { seed, ..query() }, clips.clone());
         let explored: Vec<_> =
             page.items.iter().filter(|item| item.source == SourceKind::Exploration).collect();
         assert_eq!(explored.len(), 1);
@@ -333,7 +345,7 @@ fn a_creator_does_not_fill_the_page() {
         .enumerate()
         .map(|(id, candidate)| Candidate { video_id: format!("v{id}").into(), ..candidate })
         .collect();
-    let page = rank(&query(), clips, &no_inputs(), None);
+    let page = page_of(&query(), clips);
     let loud = page.items.iter().filter(|item| item.candidate.creator_id.as_str() == "loud").count();
     assert!((1..=6).contains(&loud), "{loud} of 10");
     assert_eq!(page.items[0].candidate.creator_id.as_str(), "loud");
@@ -349,7 +361,7 @@ fn each_source_says_why_a_clip_is_there() {
     ];
     let query =
         FeedQuery { following: [CreatorId::new("c0")].into(), location: Some("here".to_owned()), ..query() };
-    let page = rank(&query, clips, &no_inputs(), None);
+    let page = page_of(&query, clips);
     let reason =
         |id: &str| page.items.iter().find(|item| item.candidate.video_id.as_str() == id).unwrap().reason();
     assert_eq!(reason("v0"), "from a creator you follow");
@@ -367,7 +379,133 @@ fn a_drop_is_counted_under_the_gravest_reason() {
         clip(2),
     ];
     let query = FeedQuery { seen: [VideoId::new("v1"), VideoId::new("v2")].into(), ..query() };
-    let page = rank(&query, clips, &no_inputs(), None);
-    let expected = [("cameo", 1), ("duplicate", 1), ("moderation", 1), ("seen", 1)];
+    let page = page_of(&query, clips);
+    let expected = [("cameo", 1), ("duplicate", 1), ("moderation", 1)];
     assert_eq!(page.dropped, expected.map(|(reason, count)| (reason.to_owned(), count)).into());
+    assert_eq!(page.fates[&VideoId::new("v0")].reason, "moderation");
+    assert_eq!(page.items[0].source, SourceKind::Backfill, "there is nothing else to show");
+}
+
+#[test]
+fn a_wish_in_words_changes_the_page_composes_and_can_be_taken_back() {
+    let clips: Vec<Candidate> = (0..40)
+        .map(|id| {
+            let (caption, topic) = [
+                ("a kitten sleeps on a sofa", "cats"),
+                ("a dog barks loudly", "dogs"),
+                ("the ball is thrown into the hoop", "hoop"),
+                ("a pendulum swings", "pendulum"),
+            ][id % 4];
+            Candidate { caption: caption.to_owned(), topic: Some(topic.to_owned()), ..clip(id) }
+        })
+        .collect();
+    let page = |text: &str, blocked: &[&str]| {
+        let blocked = blocked.iter().map(|id| CreatorId::new(*id)).collect();
+        page_of(&FeedQuery { steering: Steering::of(text), blocked, ..query() }, clips.clone())
+    };
+    let count = |page: &FeedPage, topic: &str| {
+        page.items.iter().filter(|item| item.candidate.topic.as_deref() == Some(topic)).count()
+    };
+    let plain = page("", &[]);
+    let calm = page("calm clips of pets, nothing about sport", &[]);
+    assert!(count(&plain, "hoop") > 0 && count(&plain, "cats") < 5);
+    assert!(count(&calm, "hoop") == 0 && count(&calm, "cats") >= 7, "{:?}", ids(&calm));
+    assert_eq!(calm.items[0].reason(), "you asked for it");
+    assert_eq!(calm.items[0].why.wish.as_deref(), Some("calm pets"));
+    let is_decisive = |item: &FeedItem| item.why.decisive.iter().any(|name| name == "steering");
+    assert!(calm.items.iter().any(is_decisive));
+    assert_eq!(calm.dropped["steered_away"], 10);
+    let composed = page("calm clips of pets, nothing about sport", &["c0", "c1", "c2"]);
+    assert!(
+        composed.items.iter().all(|item| !["c0", "c1", "c2"].contains(&item.candidate.creator_id.as_str()))
+    );
+    assert!(count(&composed, "hoop") == 0 && count(&composed, "cats") > 0);
+    assert_eq!(page("", &[]), plain);
+}
+
+#[test]
+fn less_like_a_clip_is_less_of_its_kind() {
+    let clips: Vec<Candidate> = (0..40).map(clip).collect();
+    let like = |page: &FeedPage| {
+        page.items.iter().filter(|item| item.candidate.topic.as_deref() == Some("topic0")).count()
+    };
+    let before = page_of(&query(), clips.clone());
+    let after = page_of(&FeedQuery { less: vec![Less::of(&clips[0])], ..query() }, clips.clone());
+    assert!(like(&after) < like(&before), "{} {}", like(&before), like(&after));
+    assert!(!ids(&after).contains(&"v0"));
+    assert_eq!(after.fates[&VideoId::new("v0")].reason, "not_interested");
+}
+
+#[test]
+fn a_page_explains_itself() {
+    let clips: Vec<Candidate> = (0..40).map(clip).collect();
+    let page = page_of(&query(), clips);
+    let runner_up = page.runner_up.unwrap();
+    for item in &page.items {
+        let sum: f32 = item.why.contributions.values().sum();
+        assert!((sum - item.score).abs() < 1e-5);
+        assert!(item.score - item.why.likeness >= runner_up - 1e-6);
+        assert_eq!(item.why.passed.len(), 9);
+    }
+    let below: Vec<f32> = page
+        .fates
+        .values()
+        .filter(|fate| fate.reason == "below_the_page")
+        .filter_map(|fate| fate.worth)
+        .collect();
+    assert_eq!(below.len(), 30);
+    assert!(below.iter().all(|worth| *worth <= runner_up));
+}
+
+#[test]
+fn a_new_creator_has_a_place() {
+    let clips: Vec<Candidate> = (0..60)
+        .map(|id| match id {
+            0..40 => clip(id),
+            40..50 => Candidate { engagement: Engagement::default(), created_ms: 0, ..clip(id) },
+            _ => Candidate {
+                engagement: Engagement::default(),
+                creator_id: format!("n{id}").into(),
+                created_ms: 0,
+                ..clip(id)
+            },
+        })
+        .collect();
+    let page = page_of(&query(), clips);
+    let of = |source| page.items.iter().find(|item| item.source == source).unwrap();
+    assert_eq!(of(SourceKind::Newcomer).position, explore::NEWCOMER_PLACE);
+    assert!(of(SourceKind::Newcomer).candidate.creator_id.as_str().starts_with('n'));
+    assert_eq!(of(SourceKind::Exploration).position, explore::PLACE);
+    for source in [SourceKind::Newcomer, SourceKind::Exploration] {
+        assert!((of(source).propensity - 0.1).abs() < 1e-6);
+    }
+    assert_eq!(page.items.len(), 10);
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_filters_decides_what_is_counted_but_not_what_is_kept(
+        query in any_query(),
+        clips in prop::collection::vec(any_clip(), 0..60),
+        order in Just((0_usize..9).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let filters: [&dyn Filter; 9] = [
+            &filters::ModerationFilter,
+            &filters::CameoFilter,
+            &filters::AgeFilter,
+            &filters::SensitiveFilter,
+            &filters::BlockedFilter,
+            &filters::ScrolledFilter,
+            &filters::SeenFilter,
+            &filters::NotInterestedFilter,
+            &filters::SteeringFilter,
+        ];
+        let shuffled: Vec<&dyn Filter> = order.into_iter().map(|at| filters[at]).collect();
+        let kept = |filters: &[&dyn Filter]| -> Vec<VideoId> {
+            let clips = clips.iter().map(|clip| Retrieved { candidate: clip.clone(), sources: Vec::new() });
+            let kept = Trace::default().filter(filters, &query, clips.collect());
+            kept.into_iter().map(|clip| clip.candidate.video_id).collect()
+        };
+        prop_assert_eq!(kept(&filters), kept(&shuffled));
+    }
 }

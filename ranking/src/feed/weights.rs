@@ -6,7 +6,7 @@
 //! which starts a conversation beats one that merely holds the eye. Outcomes that harm weigh
 //! more than any good one, because the person who reports a clip was failed by the feed.
 
-use kinora_schema::ranking::{TASKS, Task};
+use kinora_schema::ranking::Task;
 use serde::{Deserialize, Serialize};
 
 use crate::scorer::Prediction;
@@ -67,16 +67,23 @@ impl Weights {
         }
     }
 
+    /// What each outcome adds to the worth of showing a clip with these predictions.
+    pub fn contributions(&self, prediction: &Prediction) -> impl Iterator<Item = (&'static str, f32)> {
+        let watch = self.watch_second * prediction.watch_ms / 1000.0;
+        let outcomes = Task::ALL.map(|task| (task.as_str(), self.task(task) * prediction.probability(task)));
+        outcomes.into_iter().chain([("watch_time", watch)])
+    }
+
     /// Expected value of showing a clip with these predictions.
     pub fn value(&self, prediction: &Prediction) -> f32 {
-        let outcomes: f32 =
-            (0..TASKS).map(|task| self.task(Task::ALL[task]) * prediction.probabilities[task]).sum();
-        outcomes + self.watch_second * prediction.watch_ms / 1000.0
+        self.contributions(prediction).map(|(_, value)| value).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use kinora_schema::ranking::TASKS;
+
     use super::*;
 
     fn certain(task: Task) -> f32 {

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::auth::{Role, Viewer};
 use crate::db::Conn;
 use crate::error::{ApiError, ApiResult, Json, Problem};
+use crate::feed;
 pub use interactions::{Interactions, InteractionsError};
 
 pub mod compactor;
@@ -119,6 +120,7 @@ async fn take(State(app): State<App>, viewer: Viewer, body: Bytes) -> ApiResult<
         results.push(RowAnswer { row, status, reason });
     }
     app.interactions.quarantine(refused).await?;
+    see_less(&app, &events).await?;
     let fresh = app.interactions.append(events).await?;
     for (place, fresh) in places.into_iter().zip(fresh) {
         if !fresh {
@@ -136,6 +138,19 @@ async fn take(State(app): State<App>, viewer: Viewer, body: Bytes) -> ApiResult<
     metrics::counter!("kinora_events_total", "outcome" => "accepted").increment(answer.accepted as u64);
     metrics::counter!("kinora_events_total", "outcome" => "quarantined").increment(answer.quarantined as u64);
     Ok(Json(answer))
+}
+
+/// What people want to see less like holds from the next page on, before the lake knows.
+async fn see_less(app: &App, events: &[Event]) -> ApiResult<()> {
+    let asked: Vec<&Event> = events.iter().filter(|event| event.kind == EventKind::NotInterested).collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.db.write().await?;
+    for event in asked {
+        feed::see_less(&mut tx, &event.user_id, &event.video_id, event.event_time_ms).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 /// The rows of a body: JSON, where the whole of it is JSON, otherwise one a line.

@@ -4,15 +4,14 @@
 use std::collections::{HashMap, HashSet};
 
 use kinora_ranking::feed::{
-    AgeBand, CameoConsent, Candidate, Engagement, FeedItem, FeedQuery, Moderation, SourceKind,
+    AgeBand, CameoConsent, Candidate, Engagement, FeedItem, FeedQuery, Moderation, SourceKind, Steering,
 };
 use kinora_schema::{CreatorId, UserId, VideoId};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::creator_of;
+use super::{controls, creator_of};
 use crate::app::App;
-use crate::auth::Viewer;
 use crate::clock::DAY_MS;
 use crate::db::Conn;
 use crate::error::ApiResult;
@@ -37,13 +36,12 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) async fn gather(
         app: &App,
-        viewer: &Viewer,
+        user_id: &UserId,
         cursor: Option<String>,
         limit: usize,
         now_ms: i64,
     ) -> ApiResult<Self> {
         let mut conn = app.db.read().acquire().await?;
-        let user_id = &viewer.user_id;
         let settings = in_force(&mut conn, &app.config, user_id, now_ms).await?;
         let person = people::load(&mut conn, user_id).await?;
         let follows: HashSet<CreatorId> =
@@ -70,15 +68,12 @@ impl Asked {
             seen: seen(&mut conn, user_id, now_ms - SEEN_MS).await?,
             scrolled: scrolled(&mut conn, user_id, &scroll_id).await?,
             location: person.place.filter(|_| settings.settings.location),
+            steering: Steering::of(&controls::words(&mut conn, user_id).await?),
+            less: controls::unwanted(&mut conn, user_id).await?,
             limit,
             seed: seed_of(&scroll_id),
         };
         Ok(Self { query, scroll_id, follows })
-    }
-
-    /// Whether this is the first page of its scroll.
-    pub(super) fn begins(&self) -> bool {
-        self.query.scrolled.is_empty()
     }
 
     /// Why an item is here. Whom the person only talks with is not whom they follow.

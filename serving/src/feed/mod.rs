@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use axum::extract::State;
-use kinora_ranking::feed::{FeedItem, FeedPage, recipe};
+use kinora_ranking::feed::recipe::{self, Recipe};
+use kinora_ranking::feed::{FeedItem, FeedPage, Why};
 use kinora_schema::ranking::RankingInput;
 use kinora_schema::{CreatorId, Event, EventId, EventKind, VideoId};
 use serde::{Deserialize, Serialize};
@@ -19,13 +20,16 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::Viewer;
-use crate::error::{ApiError, ApiResult, Json, Path, Problem, Query};
+use crate::error::{ApiError, ApiResult, Json, Problem, Query};
 use crate::events::server_event;
 use crate::guardians;
 use crate::posts::Post;
+pub(crate) use controls::see_less;
 use gather::{Asked, Pool};
 pub use state::{FeedError, FeedState};
 
+mod controls;
+mod explain;
 mod gather;
 mod state;
 
@@ -37,7 +41,13 @@ const PAGE_SIZE: u32 = 10;
 const PAGE_SIZE_MAX: u32 = 50;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(feed)).routes(routes!(explain))
+    OpenApiRouter::new()
+        .routes(routes!(feed))
+        .routes(routes!(explain::explain))
+        .routes(routes!(explain::missing))
+        .routes(routes!(controls::steered, controls::steer, controls::unsteer))
+        .routes(routes!(controls::less_list))
+        .routes(routes!(controls::less, controls::unless))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -90,14 +100,9 @@ async fn feed(
     guardians::check_scroll(&app.db, &app.config, &viewer.user_id, now_ms).await?;
     let limit = parameters.limit.unwrap_or(PAGE_SIZE).clamp(1, PAGE_SIZE_MAX) as usize;
 
-    let mut asked = Asked::gather(&app, &viewer, parameters.cursor, limit, now_ms).await?;
+    let asked = Asked::gather(&app, &viewer.user_id, parameters.cursor, limit, now_ms).await?;
     let pool = Pool::gather(&app).await?;
-    let mut page = rank(&app, &asked, &pool).await?;
-    if page.items.is_empty() && asked.begins() {
-        // Everything was seen lately: a new scroll may show it again, an old one ends.
-        asked.query.seen.clear();
-        page = rank(&app, &asked, &pool).await?;
-    }
+    let page = rank(&app, &asked, &pool).await?;
 
     let shown: Vec<Shown> =
         page.items.iter().filter_map(|item| Shown::of(&asked, &pool, item, now_ms)).collect();
@@ -140,7 +145,7 @@ async fn rank(app: &App, asked: &Asked, pool: &Pool) -> ApiResult<FeedPage> {
             .collect();
         app.feed.set_engagement(&query, &mut candidates, &features);
         drop(features);
-        recipe::rank(&query, candidates, &inputs, app.feed.ranker())
+        recipe::rank(&query, candidates, &inputs, app.feed.ranker(), &Recipe::default())
     })
     .await
     .map_err(ApiError::internal)
@@ -151,6 +156,7 @@ struct Shown {
     item: Item,
     propensity: f32,
     features: BTreeMap<String, f32>,
+    why: Why,
     event: Event,
 }
 
@@ -177,7 +183,13 @@ impl Shown {
             reason: asked.reason(chosen).to_owned(),
             score: Some(chosen.score).filter(|score| score.is_finite()),
         };
-        Some(Self { item, propensity: chosen.propensity, features: chosen.features.clone(), event })
+        Some(Self {
+            item,
+            propensity: chosen.propensity,
+            features: chosen.features.clone(),
+            why: chosen.why.clone(),
+            event,
+        })
     }
 }
 
@@ -190,12 +202,12 @@ async fn record(app: &App, asked: &Asked, shown: &[Shown]) -> ApiResult<()> {
     let page_ms = shown.iter().map(|shown| shown.item.post.duration_ms).sum();
     let mut tx = app.db.write().await?;
     guardians::page_served(&mut tx, user_id, page_ms, asked.query.now_ms).await?;
-    for Shown { item, propensity, features, event } in shown {
+    for Shown { item, propensity, features, why, event } in shown {
         sqlx::query(
             "INSERT INTO impressions
                  (id, user_id, video_id, scroll_id, position, source, reason, policy, score, propensity,
-                  features, served_ms)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                  features, why, served_ms)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&item.impression_id)
         .bind(user_id.as_str())
@@ -208,71 +220,12 @@ async fn record(app: &App, asked: &Asked, shown: &[Shown]) -> ApiResult<()> {
         .bind(item.score)
         .bind(*propensity)
         .bind(serde_json::to_string(features).map_err(ApiError::internal)?)
+        .bind(serde_json::to_string(why).map_err(ApiError::internal)?)
         .bind(event.event_time_ms)
         .execute(&mut *tx)
         .await?;
     }
     Ok(tx.commit().await?)
-}
-
-/// Why an item was shown, with all that it was scored on.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Explanation {
-    pub impression_id: String,
-    pub video_id: String,
-    pub served_ms: i64,
-    pub position: i64,
-    pub source: String,
-    pub reason: String,
-    pub policy: String,
-    pub score: Option<f64>,
-    /// Probability with which the policy showed it at this place.
-    pub propensity: f64,
-    /// What it was scored on, and what was predicted.
-    pub features: BTreeMap<String, f32>,
-}
-
-#[derive(sqlx::FromRow)]
-struct ImpressionRow {
-    video_id: String,
-    served_ms: i64,
-    position: i64,
-    source: String,
-    reason: String,
-    policy: String,
-    score: Option<f64>,
-    propensity: f64,
-    features: String,
-}
-
-/// Why you were shown an item of your feed.
-#[utoipa::path(
-    get, path = "/v1/feed/explain/{impression_id}", tag = "feed", params(("impression_id" = String, Path)),
-    responses((status = 200, body = Explanation), (status = 404, body = Problem)), security(("bearer" = []))
-)]
-async fn explain(
-    State(app): State<App>,
-    viewer: Viewer,
-    Path(impression_id): Path<String>,
-) -> ApiResult<Json<Explanation>> {
-    let row: Option<ImpressionRow> = sqlx::query_as("SELECT * FROM impressions WHERE id = ? AND user_id = ?")
-        .bind(&impression_id)
-        .bind(viewer.user_id.as_str())
-        .fetch_optional(app.db.read())
-        .await?;
-    let row = row.ok_or(ApiError::NotFound("impression of yours"))?;
-    Ok(Json(Explanation {
-        impression_id,
-        video_id: row.video_id,
-        served_ms: row.served_ms,
-        position: row.position,
-        source: row.source,
-        reason: row.reason,
-        policy: row.policy,
-        score: row.score,
-        propensity: row.propensity,
-        features: serde_json::from_str(&row.features).map_err(ApiError::internal)?,
-    }))
 }
 
 /// The creator's id of a post.

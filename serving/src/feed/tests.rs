@@ -150,3 +150,76 @@ async fn conversations_count_only_where_they_may_be_linked() {
     assert!(test.put("/v1/me/switches", &viewer, switches).await.status.is_success());
     assert!(!talked(&test.get("/v1/feed?limit=6", &viewer).await.expect(200)));
 }
+
+#[tokio::test]
+async fn a_feed_is_steered_in_words_and_told_how_they_were_understood() {
+    let test = platform().await;
+    let viewer = test.user("viv").await;
+    let captions = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap();
+        items.iter().map(|item| item["post"]["caption"].as_str().unwrap().to_owned()).collect()
+    };
+    let words = json!({ "text": "basketball first please, no bounces" });
+    let understood = test.put("/v1/feed/steering", &viewer, words).await.expect(200);
+    assert_eq!(understood["more"], json!(["basketball first"]));
+    assert_eq!(understood["never"], json!(["bounces"]));
+    assert_eq!(test.get("/v1/feed/steering", &viewer).await.expect(200), understood);
+    let page = test.get("/v1/feed?limit=6", &viewer).await.expect(200);
+    assert_eq!(captions(&page).len(), 3, "{:?}", captions(&page));
+    assert!(captions(&page).iter().all(|caption| caption.contains("hoop")));
+    assert_eq!(page["items"][0]["reason"], "you asked for it");
+    let impression = page["items"][0]["impression_id"].as_str().unwrap();
+    let why = test.get(&format!("/v1/feed/explain/{impression}"), &viewer).await.expect(200);
+    assert!(why["why"]["contributions"]["steering"].as_f64().unwrap() > 0.0, "{why}");
+    assert_eq!(why["why"]["sources"][0], "steered");
+
+    assert!(test.delete("/v1/feed/steering", &viewer).await.status.is_success());
+    assert_eq!(ids(&test.get("/v1/feed?limit=6", &viewer).await.expect(200)).len(), 6);
+    let long = json!({ "text": "x".repeat(301) });
+    test.put("/v1/feed/steering", &viewer, long).await.expect(400);
+}
+
+#[tokio::test]
+async fn less_like_a_clip_holds_at_once_and_can_be_taken_back() {
+    let test = platform().await;
+    let viewer = test.user("viv").await;
+    let all = ids(&test.get("/v1/feed?limit=6", &viewer).await.expect(200));
+    let path = format!("/v1/feed/less/{}", all[0]);
+    let event = json!([{ "event_id": EventId::derived("test", 1, "less"), "kind": "not_interested",
+        "event_time_ms": NOW_MS, "video_id": all[1] }]);
+    test.post("/v1/events", &viewer, event.clone()).await.expect(200);
+    assert!(test.put(&path, &viewer, json!({})).await.status.is_success());
+    let page = ids(&test.get("/v1/feed?limit=6", &viewer).await.expect(200));
+    assert_eq!(page.len(), 4);
+    assert!(!page.contains(&all[0]) && !page.contains(&all[1]));
+    let list = test.get("/v1/feed/less", &viewer).await.expect(200);
+    assert_eq!(list["clips"].as_array().unwrap().len(), 2);
+
+    let missing = test.get(&format!("/v1/feed/missing/{}", all[0]), &viewer).await.expect(200);
+    assert_eq!((&missing["shown"], &missing["stage"]), (&json!(false), &json!("not_interested")));
+    for video in &all[..2] {
+        assert!(test.delete(&format!("/v1/feed/less/{video}"), &viewer).await.status.is_success());
+    }
+    // The app sends again what it is not sure has arrived.
+    test.post("/v1/events", &viewer, event).await.expect(200);
+    assert_eq!(ids(&test.get("/v1/feed?limit=6", &viewer).await.expect(200)).len(), 6);
+    test.put("/v1/feed/less/nothing", &viewer, json!({})).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_missing_clip_is_explained_and_tells_a_person_nothing_of_others() {
+    let test = platform().await;
+    let (viewer, ada, admin) =
+        (test.user("viv").await, test.user("ada").await, test.token("root", Role::Admin).await);
+    let posts = test.get("/v1/posts?creator=@ada&limit=1", &viewer).await.expect(200);
+    let video = posts["posts"][0]["video_id"].as_str().unwrap().to_owned();
+    let shown = test.get(&format!("/v1/feed/missing/{video}"), &viewer).await.expect(200);
+    assert_eq!(shown["shown"], true);
+    assert!(test.put("/v1/people/@viv/block", &ada, json!({})).await.status.is_success());
+    let missing = test.get(&format!("/v1/feed/missing/{video}"), &viewer).await.expect(200);
+    assert_eq!(missing["stage"], "unavailable");
+    let told = test.get(&format!("/v1/feed/missing/{video}?user=viv"), &admin).await.expect(200);
+    assert_eq!(told["stage"], "blocked");
+    test.get(&format!("/v1/feed/missing/{video}?user=ada"), &viewer).await.expect(403);
+    test.get("/v1/feed/missing/nothing", &viewer).await.expect(404);
+}

@@ -7,6 +7,7 @@ mod cameo;
 mod moderation;
 mod seen;
 mod sensitive;
+mod unwanted;
 
 pub use age::AgeFilter;
 pub use blocked::BlockedFilter;
@@ -14,3 +15,4 @@ pub use cameo::CameoFilter;
 pub use moderation::ModerationFilter;
 pub use seen::{ScrolledFilter, SeenFilter};
 pub use sensitive::SensitiveFilter;
+pub use unwanted::{NotInterestedFilter, SteeringFilter};

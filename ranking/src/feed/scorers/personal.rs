@@ -33,7 +33,7 @@ impl Scorer for Personal<'_> {
         match self.ranker.score(&inputs) {
             Ok(predictions) => {
                 for (place, prediction) in places.into_iter().zip(predictions) {
-                    clips[place].value = self.weights.value(&prediction);
+                    clips[place].set(self.weights.contributions(&prediction));
                     clips[place].prediction = Some(prediction);
                 }
             }

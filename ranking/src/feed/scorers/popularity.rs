@@ -51,14 +51,22 @@ impl Popularity {
 
     /// Expected value of showing the clip to anyone.
     pub fn value(&self, candidate: &Candidate, now_ms: i64) -> f32 {
+        self.contributions(candidate, now_ms).into_iter().map(|(_, value)| value).sum()
+    }
+
+    /// What each observed rate adds to that, and being new.
+    pub fn contributions(&self, candidate: &Candidate, now_ms: i64) -> [(&'static str, f32); 4] {
         let Engagement { impressions, clicks, long_views, likes } = candidate.engagement;
         let shown = impressions + self.prior.impressions;
-        let rates = self.weights.click * (clicks + self.prior.clicks) / shown
-            + self.weights.long_view * (long_views + self.prior.long_views) / shown
-            + self.weights.like * (likes + self.prior.likes) / shown;
         let age_ms = now_ms.saturating_sub(candidate.created_ms).max(0) as f32;
         let news = (-age_ms / HALF_LIFE_MS).exp2();
-        rates * (OLD_SHARE + (1.0 - OLD_SHARE) * news) + NEWS_VALUE * news
+        let share = (OLD_SHARE + (1.0 - OLD_SHARE) * news) / shown;
+        [
+            ("click", self.weights.click * (clicks + self.prior.clicks) * share),
+            ("long_view", self.weights.long_view * (long_views + self.prior.long_views) * share),
+            ("like", self.weights.like * (likes + self.prior.likes) * share),
+            ("new", NEWS_VALUE * news),
+        ]
     }
 }
 
@@ -69,7 +77,7 @@ impl Scorer for Popularity {
 
     fn score(&self, query: &FeedQuery, clips: &mut [Scored]) {
         for clip in clips {
-            clip.value = self.value(&clip.candidate, query.now_ms);
+            clip.set(self.contributions(&clip.candidate, query.now_ms));
         }
     }
 }

@@ -4,34 +4,45 @@
 mod following;
 mod fresh;
 mod nearby;
+mod steered;
 mod trending;
 
 pub use following::Following;
 pub use fresh::{Fresh, UNEXPLORED_IMPRESSIONS};
 pub use nearby::Nearby;
 use serde::{Deserialize, Serialize};
+pub use steered::Steered;
 pub use trending::Trending;
 
 /// Why a clip was considered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
+    /// Asked for in words.
+    Steered,
     Following,
     Nearby,
     Trending,
     Fresh,
     /// Drawn at random among the little known.
     Exploration,
+    /// Drawn at random among the clips of creators whom few have met.
+    Newcomer,
+    /// Seen lately, and shown again because nothing else is left.
+    Backfill,
 }
 
 impl SourceKind {
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Steered => "steered",
             Self::Following => "following",
             Self::Nearby => "nearby",
             Self::Trending => "trending",
             Self::Fresh => "fresh",
             Self::Exploration => "exploration",
+            Self::Newcomer => "newcomer",
+            Self::Backfill => "backfill",
         }
     }
 }
