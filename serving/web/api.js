@@ -119,6 +119,11 @@ export const notifications = async (signal) => (await read("/v1/notifications", 
 // Feed and posts
 export const getFeed = (cursor, signal) => read(`/v1/feed${query({ limit: 8, cursor })}`, signal);
 export const explain = (impression, signal) => read(`/v1/feed/explain/${id(impression)}`, signal);
+export const getSteering = (signal) => read("/v1/feed/steering", signal);
+export const steer = (text) => send("PUT", "/v1/feed/steering", { text });
+export const unsteer = () => send("DELETE", "/v1/feed/steering");
+export const getLess = async (signal) => (await read("/v1/feed/less", signal)).clips;
+export const takeBackLess = (video) => send("DELETE", `/v1/feed/less/${id(video)}`);
 export const getPost = (post, signal) => read(`/v1/posts/${id(post)}`, signal);
 /** A page of a person's posts, newest first, after the one that `after` names; yours without a name. */
 export const listPosts = ({ creator, after, limit = MOST_POSTS }, signal) =>

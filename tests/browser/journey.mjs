@@ -74,6 +74,7 @@ try {
   await publish();
   await brokenClip();
   await meetInFeed();
+  await steer();
   await camera();
   await cameo();
   await anotherLink();
@@ -211,6 +212,27 @@ async function meetInFeed() {
   const watched = page.waitForResponse((response) => sends(response, "watch"));
   await at("nav-cameo").click();
   check((await (await watched).json()).accepted > 0, "the watch time was not taken");
+}
+
+/** Words take the clip out of the feed, and taking them back brings it in again. */
+async function steer() {
+  await at("nav-feed").click();
+  const mine = page.locator(`[data-testid=clip][data-video="${figures.video_id}"]`);
+  await mine.first().waitFor({ state: "attached" });
+  await at("steer").click();
+  await at("steer-text").fill("Calm clips of pets, nothing about red balls");
+  await at("steer-apply").click();
+  await at("steer-understood").getByText("red balls").waitFor();
+  figures.steering = await at("steer-understood").textContent();
+  await shown("steer");
+  await at("sheet-close").click();
+  await mine.first().waitFor({ state: "detached" });
+  await at("steer").click();
+  await at("steer-stop").click();
+  await at("steer-understood").getByText("red balls").waitFor({ state: "detached" });
+  await at("sheet-close").click();
+  await mine.first().waitFor({ state: "attached" });
+  await at("nav-cameo").click();
 }
 
 /** The server is away when the like is sent first: it must arrive, once, by itself. */

@@ -8,6 +8,7 @@ import { empty, failed, loading, notice } from "../notices.js";
 import { flush } from "../outbox.js";
 import { href, remember } from "../router.js";
 import { clipCard, clipOf, sound } from "./feed_clip.js";
+import { steerSheet } from "./feed_steer.js";
 
 /** How many clips before the end the next page is asked for. */
 const AHEAD = 3;
@@ -22,8 +23,22 @@ export async function render(element, { route, signal }) {
 
   const mute = h("button", { class: "icon-button", type: "button", testid: "mute", onclick: toggleSound });
   const scroller = h("div", { class: "feed", tabindex: "-1", testid: "feed", "aria-label": "Feed" });
+  const steer = h(
+    "button",
+    {
+      class: "icon-button",
+      type: "button",
+      testid: "steer",
+      "aria-label": "Steer your feed",
+      onclick: async () => {
+        await flush();
+        if (await steerSheet()) startAgain();
+      },
+    },
+    icon("steer"),
+  );
   element.append(
-    h("div", { class: "feed__bar" }, h("h1", { class: "feed__title" }, "For you"), mute),
+    h("div", { class: "feed__bar" }, h("h1", { class: "feed__title" }, "For you"), h("div", { class: "feed__tools" }, steer, mute)),
     scroller,
     h(
       "div",

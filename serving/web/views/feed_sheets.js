@@ -22,9 +22,10 @@ export function whySheet(clip) {
   });
 }
 
-function reasons({ source, reason, score, propensity, policy, features = {} }) {
+function reasons({ source, reason, score, propensity, policy, features = {}, why = {} }) {
   const entries = Object.entries(features);
   const predicted = entries.filter(([name]) => name.startsWith(PREDICTED) && !name.endsWith("_ms"));
+  const parts = Object.entries(why.contributions ?? {}).filter(([, value]) => Math.abs(value) >= 0.0005);
   const inputs = entries.filter(([name]) => !name.startsWith(PREDICTED) && name !== "value");
   return [
     h("p", { testid: "why-reason" }, because(reason)),
@@ -35,7 +36,23 @@ function reasons({ source, reason, score, propensity, policy, features = {} }) {
       fact("Score", score?.toFixed(3)),
       fact("Chance of this place", propensity === undefined ? undefined : percent(propensity)),
       fact("Chosen by", policy),
+      fact("You asked for", why.wish),
     ),
+    parts.length > 0 &&
+      h(
+        "section",
+        { class: "score", testid: "why-parts" },
+        h("h3", {}, "What the score is made of"),
+        h(
+          "dl",
+          { class: "facts" },
+          parts
+            .sort((one, other) => Math.abs(other[1]) - Math.abs(one[1]))
+            .map(([name, value]) =>
+              fact(words(name), `${value.toFixed(3)}${why.decisive?.includes(name) ? " · decisive" : ""}`),
+            ),
+        ),
+      ),
     predicted.length > 0 &&
       h(
         "section",
