@@ -8,7 +8,7 @@ use datafusion::prelude::SessionContext;
 use crate::error::{PipelineError, Result};
 
 /// Views by name, in the order in which they must be created.
-pub const VIEWS: [(&str, &str); 5] = [
+pub const VIEWS: [(&str, &str); 7] = [
     (
         "users_latest",
         "select user_id, attributes, ingested_time_ms from (
@@ -96,6 +96,48 @@ pub const VIEWS: [(&str, &str); 5] = [
             avg(o.watch_ms) as mean_watch_ms
         from impression_outcomes o left join videos_latest v on v.video_id = o.video_id
         group by o.video_id",
+    ),
+    (
+        "experiment_people",
+        // A policy that is part of an experiment is called `recipe+experiment:arm/model`.
+        "select
+            split_part(split_part(split_part(policy, '/', 1), '+', 2), ':', 1) as experiment,
+            split_part(split_part(policy, '/', 1), ':', 2) as arm,
+            user_id, count(*) as impressions,
+            avg(cast(click as double)) as click_rate,
+            avg(cast(long_view as double)) as long_view_rate,
+            avg(cast(liked as double)) as like_rate,
+            avg(cast(followed as double)) as follow_rate,
+            avg(cast(shared as double)) as share_rate,
+            avg(cast(not_interested as double)) as not_interested_rate,
+            sum(watch_ms) / 1000.0 as watch_s
+        from impression_outcomes where policy like '%+%:%/%' group by 1, 2, user_id",
+    ),
+    (
+        "experiment_results",
+        // People are what was drawn, so people are what is averaged over. The interval may be looked at
+        // as often as one likes: it holds at all times at once, with 97.5% (an asymptotic confidence
+        // sequence, Waudby-Smith and others 2021, narrowest at a thousand people). Two arms whose
+        // intervals do not meet differ with 95%.
+        "select
+            experiment, arm, metric, people, mean,
+            mean - half as low, mean + half as high
+        from (
+            select
+                experiment, arm, metric, count(*) as people, avg(value) as mean,
+                sqrt(var_samp(value) * 2 * (count(*) * 0.0095 + 1) / (count(*) * count(*) * 0.0095)
+                    * ln(sqrt(count(*) * 0.0095 + 1) / 0.025)) as half
+            from (
+                select experiment, arm, 'click_rate' as metric, click_rate as value from experiment_people
+                union all select experiment, arm, 'long_view_rate', long_view_rate from experiment_people
+                union all select experiment, arm, 'like_rate', like_rate from experiment_people
+                union all select experiment, arm, 'follow_rate', follow_rate from experiment_people
+                union all select experiment, arm, 'share_rate', share_rate from experiment_people
+                union all select experiment, arm, 'not_interested_rate', not_interested_rate
+                    from experiment_people
+                union all select experiment, arm, 'watch_s', watch_s from experiment_people
+            ) group by experiment, arm, metric
+        )",
     ),
 ];
 

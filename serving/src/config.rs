@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
+use kinora_ranking::feed::Recipes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -22,6 +23,8 @@ pub struct Config {
     pub generation: GenerationConfig,
     pub limits: LimitsConfig,
     pub safety: SafetyConfig,
+    /// What the feed values, and what is being tried on whom.
+    pub feed: Recipes,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -178,6 +181,10 @@ impl Config {
 
     /// Refuses values that no running server could honour.
     fn check(&self) -> Result<(), ConfigError> {
+        if let Err((key, problem)) = self.feed.check() {
+            let place = "the configuration".to_owned();
+            return Err(ConfigError::Invalid { key: key.to_owned(), place, problem });
+        }
         let at_least_one = [
             ("server.request_timeout_ms", self.server.request_timeout_ms),
             ("generation.queue_max", self.generation.queue_max),

@@ -46,6 +46,48 @@ async fn views_answer_what_analysts_ask() {
 }
 
 #[tokio::test]
+async fn an_experiment_is_compared_over_people() {
+    let directory = TempDir::new().unwrap();
+    let lake = Lake::open(directory.path()).await.unwrap();
+    let mut events = Vec::new();
+    for person in 0..40_u64 {
+        // Of arm `b` every second person opens all that they are shown, of arm `a` every fourth.
+        let arm = if person % 2 == 0 { "a" } else { "b" };
+        let opens = (person / 2) % (if arm == "a" { 4 } else { 2 }) == 0;
+        for shown in 0..3 {
+            let number = 3 * person + shown;
+            let user = format!("u{person}");
+            let mut shown =
+                event(number, EventKind::Impression, START_MS + number as i64 * 1000, &user, "v1");
+            shown.policy = Some(format!("feed-2+shares:{arm}/popularity"));
+            if opens {
+                events.push(outcome(1000 + number, EventKind::Click, 5, &shown));
+            }
+            events.push(shown);
+        }
+    }
+    // Outside of any experiment.
+    let mut other = event(900, EventKind::Impression, START_MS, "u99", "v1");
+    other.policy = Some("feed-2/popularity".to_owned());
+    events.push(other);
+    ingest_events(&lake, "test", events, NOW_MS).await.unwrap();
+
+    let sql = "select experiment, arm, people, mean, low, high, (low + high) / 2 as middle
+        from experiment_results where metric = 'click_rate' order by arm";
+    let rows = ask(&lake, sql).await.unwrap().to_json_rows().unwrap();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    for (row, (arm, mean)) in rows.iter().zip([("a", 0.25), ("b", 0.5)]) {
+        assert_eq!((row["experiment"].as_str(), row["arm"].as_str()), (Some("shares"), Some(arm)));
+        assert_eq!(row["people"], 20);
+        let number = |name: &str| row[name].as_f64().unwrap();
+        assert!((number("mean") - mean).abs() < 1e-9 && (number("middle") - mean).abs() < 1e-9);
+        // Wider than an interval that may be looked at once only.
+        let once = 2.24 * (mean * (1.0 - mean) / 19.0).sqrt();
+        assert!(number("high") - mean > 1.2 * once && number("high") - mean < 8.0 * once, "{row:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_lake_has_all_its_tables() {
     let directory = TempDir::new().unwrap();
     let lake = Lake::open(directory.path()).await.unwrap();

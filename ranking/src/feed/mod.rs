@@ -6,6 +6,7 @@
 //! caller gathers candidates and features, and logs what was shown.
 
 pub mod candidate;
+pub mod experiment;
 pub mod explore;
 pub mod filters;
 pub mod page;
@@ -19,6 +20,7 @@ pub mod steering;
 pub mod weights;
 
 pub use candidate::{AgeBand, CameoConsent, Candidate, Moderation};
+pub use experiment::{Arm, Experiment, Recipes};
 pub use kinora_schema::ranking::Engagement;
 pub use page::{Fate, FeedItem, FeedPage, StageCount, Why};
 pub use query::{FeedQuery, Less};

@@ -97,7 +97,7 @@ impl FeedItem {
     /// Why it is on the page, in words for the person who sees it.
     pub fn reason(&self) -> &'static str {
         match self.source {
-            SourceKind::Steered => "you asked for it",
+            SourceKind::Steered => "what you asked for",
             SourceKind::Following => "from a creator you follow",
             SourceKind::Nearby => "popular near you",
             SourceKind::Trending if self.personal => "like clips that you enjoyed",
@@ -105,7 +105,7 @@ impl FeedItem {
             SourceKind::Fresh => "new here",
             SourceKind::Exploration => "new: shown to find out who likes it",
             SourceKind::Newcomer => "from a creator who is new here",
-            SourceKind::Backfill => "seen before: there is nothing newer for you now",
+            SourceKind::Backfill => "seen before, and there is nothing newer for you now",
         }
     }
 }

@@ -410,7 +410,7 @@ fn a_wish_in_words_changes_the_page_composes_and_can_be_taken_back() {
     let calm = page("calm clips of pets, nothing about sport", &[]);
     assert!(count(&plain, "hoop") > 0 && count(&plain, "cats") < 5);
     assert!(count(&calm, "hoop") == 0 && count(&calm, "cats") >= 7, "{:?}", ids(&calm));
-    assert_eq!(calm.items[0].reason(), "you asked for it");
+    assert_eq!(calm.items[0].reason(), "what you asked for");
     assert_eq!(calm.items[0].why.wish.as_deref(), Some("calm pets"));
     let is_decisive = |item: &FeedItem| item.why.decisive.iter().any(|name| name == "steering");
     assert!(calm.items.iter().any(is_decisive));

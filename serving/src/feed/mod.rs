@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use axum::extract::State;
-use kinora_ranking::feed::recipe::{self, Recipe};
+use kinora_ranking::feed::recipe;
 use kinora_ranking::feed::{FeedItem, FeedPage, Why};
 use kinora_schema::ranking::RankingInput;
 use kinora_schema::{CreatorId, Event, EventId, EventKind, VideoId};
@@ -145,7 +145,8 @@ async fn rank(app: &App, asked: &Asked, pool: &Pool) -> ApiResult<FeedPage> {
             .collect();
         app.feed.set_engagement(&query, &mut candidates, &features);
         drop(features);
-        recipe::rank(&query, candidates, &inputs, app.feed.ranker(), &Recipe::default())
+        let recipe = app.config.feed.recipe(&query);
+        recipe::rank(&query, candidates, &inputs, app.feed.ranker(), &recipe)
     })
     .await
     .map_err(ApiError::internal)

@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 
+use kinora_ranking::feed::{Arm, Experiment, Weights};
 use kinora_schema::EventId;
 use serde_json::{Value, json};
 
@@ -167,7 +168,7 @@ async fn a_feed_is_steered_in_words_and_told_how_they_were_understood() {
     let page = test.get("/v1/feed?limit=6", &viewer).await.expect(200);
     assert_eq!(captions(&page).len(), 3, "{:?}", captions(&page));
     assert!(captions(&page).iter().all(|caption| caption.contains("hoop")));
-    assert_eq!(page["items"][0]["reason"], "you asked for it");
+    assert_eq!(page["items"][0]["reason"], "what you asked for");
     let impression = page["items"][0]["impression_id"].as_str().unwrap();
     let why = test.get(&format!("/v1/feed/explain/{impression}"), &viewer).await.expect(200);
     assert!(why["why"]["contributions"]["steering"].as_f64().unwrap() > 0.0, "{why}");
@@ -222,4 +223,31 @@ async fn a_missing_clip_is_explained_and_tells_a_person_nothing_of_others() {
     assert_eq!(told["stage"], "blocked");
     test.get(&format!("/v1/feed/missing/{video}?user=ada"), &viewer).await.expect(403);
     test.get("/v1/feed/missing/nothing", &viewer).await.expect(404);
+}
+
+#[tokio::test]
+async fn an_experiment_draws_people_apart_and_logs_it_and_leaves_out_who_is_not_personalised() {
+    let arm = |name: &str, follow: f32| Arm {
+        name: name.to_owned(),
+        share: 0.5,
+        weights: Some(Weights { follow, ..Weights::default() }),
+    };
+    let experiment =
+        Experiment { name: "follows".to_owned(), arms: vec![arm("control", 6.0), arm("more", 12.0)] };
+    let test = TestApp::with(|config| config.feed.experiment = Some(experiment)).await;
+    test.user("ada").await;
+    test.publish("ada", "a red ball bounces twice", &[]).await;
+    let mut policies = HashSet::new();
+    for number in 0..12 {
+        let token = test.user(&format!("viewer{number}")).await;
+        let policy = test.get("/v1/feed", &token).await.expect(200)["policy"].clone();
+        let again = test.get("/v1/feed", &token).await.expect(200)["policy"].clone();
+        assert_eq!(policy, again, "a person stays in their arm");
+        policies.insert(policy.as_str().unwrap().to_owned());
+        let switches = json!({ "personalisation": false });
+        assert!(test.put("/v1/me/switches", &token, switches).await.status.is_success());
+        assert_eq!(test.get("/v1/feed", &token).await.expect(200)["policy"], "feed-2/popularity");
+    }
+    let expected = ["control", "more"].map(|arm| format!("feed-2+follows:{arm}/popularity"));
+    assert_eq!(policies, expected.into());
 }
