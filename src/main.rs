@@ -176,7 +176,7 @@ fn run(command: Command, context: Context) -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             Command::Demo(args) => Box::pin(commands::demo::run(args, context)).await,
-            Command::Serve(args) => commands::serve::run(args, context).await,
+            Command::Serve(args) => Box::pin(commands::serve::run(args, context)).await,
             Command::Import(source) => commands::import::run(source, &context).await,
             Command::Ingest(args) => commands::ingest::run(args, &context).await,
             Command::Simulate(args) => commands::simulate::run(args, &context).await,
