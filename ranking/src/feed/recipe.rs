@@ -156,24 +156,28 @@ fn explore(
     if rest.is_empty() {
         return probabilities;
     }
-    let slots: Vec<explore::Slot> = explore::slots(chosen.len()).collect();
-    let last = chosen.split_off(chosen.len() - slots.len());
+    let length = chosen.len();
+    let slots: Vec<explore::Slot> = explore::slots(length).collect();
+    let last = chosen.split_off(length - slots.len());
     let mut waiting: Vec<_> = last.iter().map(|clip| clip.candidate.video_id.clone()).collect();
     rest.extend(last);
+    let mut drawn = Vec::new();
     for slot in slots {
-        if let Some((mut clip, propensity)) = slot.draw(query, newcomers, rest) {
-            clip.likeness = discount(&clip, &chosen[..slot.place.min(chosen.len())]);
+        if let Some((clip, propensity)) = slot.draw(query, newcomers, rest) {
             waiting.retain(|id| *id != clip.candidate.video_id);
-            chosen.insert(slot.place.min(chosen.len()), clip);
-            probabilities.insert(slot.place, propensity);
+            drawn.push((slot.place, clip, propensity));
         }
     }
-    // Places that nothing was drawn for go back to whom they belong to.
-    let free = query.limit.min(MAX_LIMIT).saturating_sub(chosen.len());
-    for id in waiting.into_iter().take(free) {
+    // Places that nothing was drawn for go back to whom they belong to, before the drawn take theirs.
+    for id in waiting.into_iter().take(length - chosen.len() - drawn.len()) {
         if let Some(at) = rest.iter().position(|clip| clip.candidate.video_id == id) {
             chosen.push(rest.remove(at));
         }
+    }
+    for (place, mut clip, propensity) in drawn {
+        clip.likeness = discount(&clip, &chosen[..place]);
+        chosen.insert(place, clip);
+        probabilities.insert(place, propensity);
     }
     probabilities
 }

@@ -482,6 +482,32 @@ fn a_new_creator_has_a_place() {
     assert_eq!(page.items.len(), 10);
 }
 
+#[test]
+fn a_drawn_clip_is_logged_with_its_probability_on_a_page_of_any_length() {
+    // Nothing but new creators to draw: each of 20 clips is as likely.
+    let clips: Vec<Candidate> = (0..60)
+        .map(|id| match id {
+            0..40 => clip(id),
+            _ => Candidate {
+                engagement: Engagement::default(),
+                creator_id: format!("n{id}").into(),
+                created_ms: 0,
+                ..clip(id)
+            },
+        })
+        .collect();
+    for limit in 0..12 {
+        let page = page_of(&FeedQuery { limit, ..query() }, clips.clone());
+        assert_eq!(page.items.len(), limit);
+        for item in &page.items {
+            let is_drawn = item.source == SourceKind::Newcomer;
+            assert_eq!(is_drawn, item.position == explore::NEWCOMER_PLACE, "{limit} {}", item.position);
+            let expected = if is_drawn { 0.05 } else { 1.0 };
+            assert!((item.propensity - expected).abs() < 1e-6, "{limit} {}", item.position);
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn the_order_of_filters_decides_what_is_counted_but_not_what_is_kept(
