@@ -5,25 +5,17 @@
 //! is observed after it cannot reach into it.
 
 mod counts;
+mod viewing;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::f64::consts::TAU;
-use std::hash::BuildHasher;
+use std::sync::Arc;
 
-use kinora_schema::ranking::{DENSE, Engagement, HistoryItem, MAX_HISTORY, RankingInput, Task, is_long_view};
+use kinora_schema::ranking::{Engagement, HistoryItem, MAX_HISTORY, RankingInput, Task, is_long_view};
 use kinora_schema::{CreatorId, Event, EventId, EventKind, UserId, VideoId};
 
 use crate::catalog::{HistoryRecord, UserRecord, VideoRecord};
-use counts::{Change, Counts, INITIAL_PER_WATCH, INITIAL_RATES};
-
-/// Impressions' worth of the platform's mean that a person's or a clip's rate starts from.
-const PRIOR_IMPRESSIONS: f64 = 20.0;
-/// The same for a (person, creator) or (person, topic) pair, which sees fewer impressions.
-const PAIR_PRIOR_IMPRESSIONS: f64 = 5.0;
-const HOUR_MS: i64 = 3_600_000;
-const DAY_MS: f64 = 86_400_000.0;
-/// Older clips are all equally old.
-const MAX_AGE_DAYS: f64 = 365.0;
+use counts::{Change, Counts};
+pub use viewing::Viewing;
 
 /// All that features are computed from: attributes, counters and recent histories.
 #[derive(Debug, Default)]
@@ -75,7 +67,9 @@ struct Video {
     /// By the first event that names it.
     observed_ms: Option<i64>,
     created_time_ms: Option<i64>,
-    tokens: Vec<String>,
+    attributes: Vec<String>,
+    /// The attributes with the creator and the topic in front, as inputs share them.
+    tokens: Arc<[String]>,
     counts: Counts,
 }
 
@@ -102,9 +96,10 @@ impl FeatureState {
         state.topic = topic;
         state.recorded_ms = video.duration_ms.filter(|&duration_ms| duration_ms > 0);
         state.created_time_ms = video.created_time_ms;
-        state.tokens = video.attributes;
+        state.attributes = video.attributes;
         // What a new clip says of itself is all that is known of it before anybody has seen it.
-        state.tokens.extend(video.caption.as_deref().into_iter().flat_map(caption_words));
+        state.attributes.extend(video.caption.as_deref().into_iter().flat_map(caption_words));
+        self.name_video(index as usize);
     }
 
     /// An imported history, oldest first, which becomes known at its `before_ms`: clips that a person
@@ -156,6 +151,7 @@ impl FeatureState {
             && let Some(creator) = &event.creator_id
         {
             self.videos[video].creator = Some(self.creator(creator));
+            self.name_video(video);
         }
         self.videos[video].observed_ms = self.videos[video].observed_ms.or(event.duration_ms);
     }
@@ -244,102 +240,24 @@ impl FeatureState {
 
     /// The features of showing `video` to `user` at `now_ms`.
     pub fn input(&self, user: &UserId, video: &VideoId, now_ms: i64, surface: &str) -> RankingInput {
-        self.input_for(self.user_ids.get(user.as_str()), video, now_ms, surface)
+        self.viewing(Some(user), now_ms, surface).input(video)
     }
 
-    /// The features of showing `video` to somebody of whom nothing may be used: personalisation is
-    /// off, or they are not signed in. The same for everybody.
-    pub fn input_unpersonalised(&self, video: &VideoId, now_ms: i64, surface: &str) -> RankingInput {
-        self.input_for(None, video, now_ms, surface)
+    /// What the clips of a page have in common: who looks, when and where. Without a user it is somebody
+    /// of whom nothing may be used, because personalisation is off or they are not signed in: the same
+    /// for everybody.
+    pub fn viewing(&self, user: Option<&UserId>, now_ms: i64, surface: &str) -> Viewing<'_> {
+        let user = user.and_then(|user| self.user_ids.get(user.as_str()));
+        Viewing::of(self, user, now_ms, surface)
     }
 
-    fn input_for(&self, user: Option<u32>, video_id: &VideoId, now_ms: i64, surface: &str) -> RankingInput {
-        let nobody = User::default();
-        let unknown = Video::default();
-        let person = user.map_or(&nobody, |user| &self.users[user as usize]);
-        let video =
-            self.video_ids.get(video_id.as_str()).map_or(&unknown, |video| &self.videos[video as usize]);
-
-        let platform = self.platform.rates(INITIAL_RATES, PRIOR_IMPRESSIONS);
-        let person_rates = person.counts.rates(platform, PRIOR_IMPRESSIONS);
-        let video_rates = video.counts.rates(platform, PRIOR_IMPRESSIONS);
-        let creator = video.creator.map(|creator| self.creators[creator as usize]).unwrap_or_default();
-        let creator_rates = creator.rates(platform, PRIOR_IMPRESSIONS);
-        let with_creator = pair(&self.user_creators, user, video.creator);
-        let with_creator_rates = with_creator.rates(platform, PAIR_PRIOR_IMPRESSIONS);
-        let with_topic = pair(&self.user_topics, user, video.topic);
-        let with_topic_rates = with_topic.rates(platform, PAIR_PRIOR_IMPRESSIONS);
-
-        let platform_per_watch = self.platform.per_watch(INITIAL_PER_WATCH);
-        let person_per_watch = person.counts.per_watch(platform_per_watch);
-        let video_per_watch = video.counts.per_watch(platform_per_watch);
-
-        let hour = now_ms.div_euclid(HOUR_MS).rem_euclid(24);
-        let day_angle = TAU * hour as f64 / 24.0;
-        let age_days = video.created_time_ms.map_or(0.0, |created_ms| {
-            (now_ms.saturating_sub(created_ms) as f64 / DAY_MS).clamp(0.0, MAX_AGE_DAYS)
-        });
-        let duration_s = video.duration_ms().unwrap_or_default() as f64 / 1000.0;
-
-        // INVARIANT: in the order of `DENSE_FEATURES`; the test below holds names to values.
-        let dense: [f32; DENSE] = [
-            person.counts.log_impressions(),
-            person_rates.click as f32,
-            person_rates.long_view as f32,
-            person_rates.like as f32,
-            person_rates.watch_ratio as f32,
-            video.counts.log_impressions(),
-            video_rates.click as f32,
-            video_rates.long_view as f32,
-            video_rates.like as f32,
-            video_rates.watch_ratio as f32,
-            creator.log_impressions(),
-            creator_rates.click as f32,
-            creator_rates.long_view as f32,
-            creator_rates.like as f32,
-            with_creator.log_impressions(),
-            with_creator_rates.click as f32,
-            with_topic.log_impressions(),
-            with_topic_rates.click as f32,
-            with_topic_rates.long_view as f32,
-            age_days as f32,
-            duration_s.ln_1p() as f32,
-            day_angle.sin() as f32,
-            day_angle.cos() as f32,
-            (person.history.len() as f64).ln_1p() as f32,
-            self.history_share(person, |item| item.creator, video.creator),
-            self.history_share(person, |item| item.topic, video.topic),
-            person.counts.log_watches(),
-            person_per_watch.long_view as f32,
-            person_per_watch.like as f32,
-            video.counts.log_watches(),
-            video_per_watch.long_view as f32,
-            video_per_watch.like as f32,
-        ];
-        RankingInput {
-            video_id: video_id.clone(),
-            dense,
-            user_tokens: person.tokens.clone(),
-            video_tokens: self.video_tokens(video),
-            context_tokens: vec![format!("surface={surface}"), format!("hour={hour}")],
-            history: person.history.iter().map(|item| self.history_item(item)).collect(),
-        }
-    }
-
-    /// Share of a history that has the same creator or topic.
-    fn history_share(&self, person: &User, of: fn(&Video) -> Option<u32>, wanted: Option<u32>) -> f32 {
-        if wanted.is_none() || person.history.is_empty() {
-            return 0.0;
-        }
-        let same =
-            person.history.iter().filter(|item| of(&self.videos[item.video as usize]) == wanted).count();
-        same as f32 / person.history.len() as f32
-    }
-
-    fn video_tokens(&self, video: &Video) -> Vec<String> {
-        let creator = video.creator.map(|creator| format!("creator={}", self.creator_ids.name(creator)));
-        let topic = video.topic.map(|topic| format!("topic={}", self.topics.name(topic)));
-        creator.into_iter().chain(topic).chain(video.tokens.iter().cloned()).collect()
+    /// Spells out what is known of a clip before anybody has seen it.
+    fn name_video(&mut self, video: usize) {
+        let Video { creator, topic, attributes, .. } = &self.videos[video];
+        let creator = creator.map(|creator| format!("creator={}", self.creator_ids.name(creator)));
+        let topic = topic.map(|topic| format!("topic={}", self.topics.name(topic)));
+        let tokens = creator.into_iter().chain(topic).chain(attributes.iter().cloned()).collect();
+        self.videos[video].tokens = tokens;
     }
 
     fn history_item(&self, item: &Interaction) -> HistoryItem {
@@ -374,14 +292,6 @@ impl FeatureState {
         self.creators.resize(self.creator_ids.len(), Counts::default());
         index
     }
-}
-
-fn pair<S: BuildHasher>(
-    pairs: &HashMap<(u32, u32), Counts, S>,
-    user: Option<u32>,
-    other: Option<u32>,
-) -> Counts {
-    user.zip(other).and_then(|key| pairs.get(&key).copied()).unwrap_or_default()
 }
 
 fn bit(task: Task) -> u16 {

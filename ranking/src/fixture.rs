@@ -3,14 +3,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use kinora_harness::device::DeviceChoice;
 use kinora_harness::interrupt::Interrupt;
 use kinora_harness::progress::Mode;
 use kinora_schema::ranking::{
-    DENSE_FEATURES, DatasetManifest, HistoryItem, MAX_HISTORY, RankingExample, RankingInput, SplitManifest,
-    Task, examples_to_batch,
+    DENSE_FEATURES, DatasetManifest, HistoryItem, MAX_HISTORY, Person, RankingExample, RankingInput,
+    SplitManifest, Task, examples_to_batch,
 };
 use parquet::arrow::ArrowWriter;
 use rand::{Rng, SeedableRng};
@@ -62,10 +62,12 @@ pub(crate) fn examples(count: usize, seed: u64) -> Vec<RankingExample> {
                 input: RankingInput {
                     video_id: item.video_id,
                     dense,
-                    user_tokens: vec![format!("taste={}", user % TOPICS), format!("user={user}")],
-                    video_tokens: vec![format!("topic={}", clip % TOPICS)],
-                    context_tokens: vec!["surface=feed".into()],
-                    history,
+                    person: Arc::new(Person {
+                        tokens: vec![format!("taste={}", user % TOPICS), format!("user={user}")],
+                        history,
+                    }),
+                    video_tokens: [format!("topic={}", clip % TOPICS)].into(),
+                    context_tokens: ["surface=feed".to_owned()].into(),
                 },
                 labels,
                 watch_ms,

@@ -5,6 +5,7 @@
 //! the same in all three. Nothing here reads a lake, a database or a clock.
 
 pub mod artifact;
+pub mod benchmark;
 pub mod calibrate;
 pub mod dataset;
 pub mod dropout;

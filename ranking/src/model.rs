@@ -12,7 +12,7 @@ use kinora_schema::ranking::{DENSE, MAX_HISTORY, TASKS};
 use serde::{Deserialize, Serialize};
 
 use crate::normalise::BINS;
-use crate::rows::{Batch, TOKEN_GROUPS};
+use crate::rows::{Batch, PeopleBatch, Viewers};
 use crate::vocabulary::PADDING;
 
 /// Heads: one a task, and last the watch quantile.
@@ -93,7 +93,7 @@ impl RankerConfig {
 }
 
 /// Vectors of an embedding's width that enter the experts beside the dense features.
-const INTERACTIONS: usize = TOKEN_GROUPS + 6;
+const INTERACTIONS: usize = 9;
 
 /// The ranker's weights.
 #[derive(Module, Debug)]
@@ -134,9 +134,9 @@ impl RankerModel {
     /// - output: `[rows, HEADS]`, logits
     pub fn forward(&self, batch: Batch) -> Tensor<2> {
         let [rows, _] = batch.dense.dims();
-        let [user, clip, moment] = batch.tokens.map(|tokens| self.pool(tokens));
+        let [clip, moment] = [batch.clips, batch.moments].map(|tokens| self.pool(tokens));
         let target = self.videos.forward(batch.video).squeeze_dim::<2>(1) + clip.clone();
-        let (interest, average) = self.history(target.clone(), batch.history, batch.recency, batch.outcomes);
+        let People { user, interest, average } = self.people(target.clone(), batch.people, batch.viewers);
 
         let bins = self.bins.forward(batch.bins).sum_dim(1).squeeze_dim::<2>(1);
         let dense = Tensor::cat(vec![batch.dense, bins], 1);
@@ -171,32 +171,43 @@ impl RankerModel {
         vectors.sum_dim(1).squeeze_dim::<2>(1) / count
     }
 
-    /// What of the history speaks for the target, and what the history is on the whole.
+    /// What each row's person is like, and what of their history speaks for the target. A person is read
+    /// once, however many rows are for them.
     ///
     /// # Shapes
     ///
-    /// - target: `[rows, d]`; history, recency: `[rows, items]`; outcomes: `[rows, items, TASKS]`
-    /// - output: twice `[rows, d]`, zero where there is no history
-    fn history(
-        &self,
-        target: Tensor<2>,
-        history: Tensor<2, Int>,
-        recency: Tensor<2, Int>,
-        outcomes: Tensor<3>,
-    ) -> (Tensor<2>, Tensor<2>) {
-        let mask = present(&history);
-        let items =
-            self.videos.forward(history) + self.outcomes.forward(outcomes) + self.recency.forward(recency);
-        let [_, _, d] = items.dims();
-        let query = self.query.forward(target).unsqueeze_dim::<3>(2);
-        let scores = self.key.forward(items.clone()).matmul(query).squeeze_dim::<2>(2);
-        let scores = scores / (d as f64).sqrt() + (mask.clone() - 1.0) * 1e9;
-        let weights = softmax(scores, 1) * mask.clone();
-        let weighed = |weights: Tensor<2>| {
-            (items.clone() * weights.unsqueeze_dim::<3>(2)).sum_dim(1).squeeze_dim::<2>(1)
-        };
+    /// - target: `[rows, d]`
+    fn people(&self, target: Tensor<2>, people: PeopleBatch, viewers: Viewers) -> People {
+        let user = self.pool(people.tokens);
+        let mask = present(&people.history);
+        let items = self.videos.forward(people.history)
+            + self.outcomes.forward(people.outcomes)
+            + self.recency.forward(people.recency);
+        let keys = self.key.forward(items.clone());
         let count = mask.clone().sum_dim(1).clamp_min(1.0);
-        (weighed(weights), weighed(mask / count))
+        let average = (items.clone() * (mask.clone() / count).unsqueeze_dim::<3>(2)).sum_dim(1);
+        let average = average.squeeze_dim::<2>(1);
+
+        let [rows, d] = target.dims();
+        let query = self.query.forward(target) / (d as f64).sqrt();
+        let weights =
+            |scores: Tensor<2>, mask: Tensor<2>| softmax(scores + (mask.clone() - 1.0) * 1e9, 1) * mask;
+        match viewers {
+            Viewers::One => {
+                let scores = query.matmul(keys.squeeze_dim::<2>(0).transpose());
+                let interest = weights(scores, mask).matmul(items.squeeze_dim::<2>(0));
+                let [user, average] = [user, average].map(|person| person.expand([rows, d]));
+                People { user, interest, average }
+            }
+            Viewers::Each | Viewers::Of(_) => {
+                let Spread { user, average, items, keys, mask } =
+                    Spread { user, average, items, keys, mask }.over(viewers);
+                let scores = keys.matmul(query.unsqueeze_dim::<3>(2)).squeeze_dim::<2>(2);
+                let weights = weights(scores, mask).unsqueeze_dim::<3>(2);
+                let interest = (items * weights).sum_dim(1).squeeze_dim::<2>(1);
+                People { user, interest, average }
+            }
+        }
     }
 
     /// The experts' answers, mixed for each head.
@@ -214,6 +225,36 @@ impl RankerModel {
         let answers = relu(hidden.matmul(self.experts_out.val()));
         // [experts, rows, expert] to [rows, experts, expert] and back with the heads in front.
         gates.matmul(answers.swap_dims(0, 1)).swap_dims(0, 1)
+    }
+}
+
+/// What the rows' people add to the input, each `[rows, d]`, zero where there is no history.
+struct People {
+    user: Tensor<2>,
+    interest: Tensor<2>,
+    average: Tensor<2>,
+}
+
+/// What is read of people, by person and then by row.
+struct Spread {
+    user: Tensor<2>,
+    average: Tensor<2>,
+    items: Tensor<3>,
+    keys: Tensor<3>,
+    mask: Tensor<2>,
+}
+
+impl Spread {
+    fn over(self, viewers: Viewers) -> Self {
+        let Viewers::Of(rows) = viewers else { return self };
+        let rows = *rows;
+        Self {
+            user: self.user.select(0, rows.clone()),
+            average: self.average.select(0, rows.clone()),
+            items: self.items.select(0, rows.clone()),
+            keys: self.keys.select(0, rows.clone()),
+            mask: self.mask.select(0, rows),
+        }
     }
 }
 
@@ -243,7 +284,10 @@ pub fn loss(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use kinora_harness::seed::seeded;
+    use kinora_schema::ranking::RankingInput;
 
     use super::*;
     use crate::fixture;
@@ -280,6 +324,34 @@ mod tests {
             let single = logits(&model, &rows, &normaliser, &[row]);
             for (single, batched) in single.iter().zip(&batched[row * HEADS..]) {
                 assert!((single - batched).abs() < 1e-5, "row {row}: {single} and {batched}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_person_read_once_for_many_rows_scores_as_if_read_for_each() {
+        let (model, _, normaliser) = model_and_rows(24);
+        let examples = fixture::examples(24, 5);
+        let read = |people: usize, is_shared: bool| {
+            let mut counters = Counters::default();
+            let mut rows = Rows::default();
+            for (row, example) in examples.iter().enumerate() {
+                let viewer = &examples[24 - people + row * people / 24].input.person;
+                let person = if is_shared { Arc::clone(viewer) } else { Arc::new((**viewer).clone()) };
+                rows.push(&RankingInput { person, ..example.input.clone() }, &mut counters);
+            }
+            let (_, token_rows) = counters.tokens.into_vocabulary(0);
+            let (_, video_rows) = counters.videos.into_vocabulary(0);
+            // Any numbering does, as long as it is the same.
+            rows.renumber(
+                &token_rows.iter().map(|row| row % 8).collect::<Vec<_>>(),
+                &video_rows.iter().map(|row| row % 8).collect::<Vec<_>>(),
+            );
+            logits(&model, &rows, &normaliser, &(0..24).collect::<Vec<_>>())
+        };
+        for people in [1, 3, 24] {
+            for (once, each) in read(people, true).iter().zip(read(people, false)) {
+                assert!((once - each).abs() < 1e-4, "{people} people: {once} and {each}");
             }
         }
     }

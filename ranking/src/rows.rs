@@ -3,17 +3,17 @@
 //! Training and serving both come through here, so a feature cannot mean two things. Rows are
 //! compact (lists end to end, names as numbers); only a batch becomes padded tensors.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use kinora_schema::ranking::{DENSE, MAX_HISTORY, RankingExample, RankingInput, TASKS};
+use kinora_schema::ranking::{DENSE, MAX_HISTORY, Person, RankingExample, RankingInput, TASKS};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::normalise::Normaliser;
 use crate::vocabulary::{Counter, PADDING, UNKNOWN, Vocabulary};
-
-/// Groups of tokens: of the person, the clip and the moment.
-pub const TOKEN_GROUPS: usize = 3;
 
 /// Padded lists are a multiple of this long, which keeps the shapes few.
 const PAD_TO: usize = 8;
@@ -78,6 +78,14 @@ impl Lists {
         start..self.ends[row]
     }
 
+    fn of(&self, row: usize) -> &[u32] {
+        &self.values[self.range(row)]
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
     /// Length that the longest of `rows` is padded to.
     fn width(&self, rows: &[usize]) -> usize {
         let longest = rows.iter().map(|&row| self.range(row).len()).max().unwrap_or(0);
@@ -90,24 +98,46 @@ impl Lists {
 pub struct Rows {
     dense: Vec<[f32; DENSE]>,
     videos: Vec<u32>,
-    tokens: [Lists; TOKEN_GROUPS],
+    clips: Lists,
+    moments: Lists,
+    /// Who of `people` each row is for.
+    viewers: Vec<u32>,
+    people: People,
+    /// Whom the last of `people` was read from.
+    latest: Option<Arc<Person>>,
+}
+
+/// People, each of whom one or more rows are for.
+#[derive(Clone, Debug, Default)]
+struct People {
+    tokens: Lists,
     history: Lists,
     /// Beside `history.values`: bit `i` is the outcome of task `i`.
     outcomes: Vec<u16>,
+}
+
+impl People {
+    fn push(&mut self, person: &Person, names: &mut impl Naming) {
+        self.tokens.push(person.tokens.iter().map(|token| names.token(token)));
+        // The most recent, where a caller hands over more than the limit.
+        let recent = &person.history[person.history.len().saturating_sub(MAX_HISTORY)..];
+        self.history.push(recent.iter().map(|item| names.video(item.video_id.as_str())));
+        self.outcomes.extend(recent.iter().map(|item| item.outcomes));
+    }
 }
 
 impl Rows {
     pub fn push(&mut self, input: &RankingInput, names: &mut impl Naming) {
         self.dense.push(input.dense);
         self.videos.push(names.video(input.video_id.as_str()));
-        let groups = [&input.user_tokens, &input.video_tokens, &input.context_tokens];
-        for (lists, tokens) in self.tokens.iter_mut().zip(groups) {
-            lists.push(tokens.iter().map(|token| names.token(token)));
+        self.clips.push(input.video_tokens.iter().map(|token| names.token(token)));
+        self.moments.push(input.context_tokens.iter().map(|token| names.token(token)));
+        let is_same = self.latest.as_ref().is_some_and(|latest| Arc::ptr_eq(latest, &input.person));
+        if !is_same {
+            self.people.push(&input.person, names);
+            self.latest = Some(Arc::clone(&input.person));
         }
-        // The most recent, where a caller hands over more than the limit.
-        let recent = &input.history[input.history.len().saturating_sub(MAX_HISTORY)..];
-        self.history.push(recent.iter().map(|item| names.video(item.video_id.as_str())));
-        self.outcomes.extend(recent.iter().map(|item| item.outcomes));
+        self.viewers.push(self.people.tokens.len() as u32 - 1);
     }
 
     pub fn len(&self) -> usize {
@@ -126,9 +156,10 @@ impl Rows {
     pub fn count(&self, rows: &[usize], names: &mut Counters) {
         for &row in rows {
             names.videos.count(&self.videos[row..=row]);
-            names.videos.count(&self.history.values[self.history.range(row)]);
-            for lists in &self.tokens {
-                names.tokens.count(&lists.values[lists.range(row)]);
+            let person = self.viewers[row] as usize;
+            names.videos.count(self.people.history.of(person));
+            for tokens in [self.people.tokens.of(person), self.clips.of(row), self.moments.of(row)] {
+                names.tokens.count(tokens);
             }
         }
     }
@@ -141,8 +172,8 @@ impl Rows {
             }
         };
         renumber(&mut self.videos, videos);
-        renumber(&mut self.history.values, videos);
-        for lists in &mut self.tokens {
+        renumber(&mut self.people.history.values, videos);
+        for lists in [&mut self.people.tokens, &mut self.clips, &mut self.moments] {
             renumber(&mut lists.values, tokens);
         }
     }
@@ -162,37 +193,55 @@ impl Rows {
         for &row in rows {
             normaliser.apply(&self.dense[row], &mut dense, &mut bins);
         }
+        // People in the order of the rows that they first appear in.
+        let (mut people, mut viewers) = (Vec::new(), Vec::with_capacity(count));
+        let mut places = HashMap::new();
+        for &row in rows {
+            let person = self.viewers[row] as usize;
+            let place = *places.entry(person).or_insert_with(|| {
+                people.push(person);
+                people.len() as i32 - 1
+            });
+            viewers.push(place);
+        }
+        let viewers = match people.len() {
+            1 => Viewers::One,
+            number if number == count => Viewers::Each,
+            _ => Viewers::Of(Box::new(Tensor::from_data(TensorData::new(viewers, [count]), device))),
+        };
+
         let mut kept = |row: u32, rate: fn(&Forget<'_>) -> f64| {
             let Some(forget) = &mut forget else { return row };
             let rate = rate(forget);
             if forget.rng.random_bool(rate) { UNKNOWN } else { row }
         };
-        let videos = rows.iter().map(|&row| kept(self.videos[row], |forget| forget.videos)).collect();
-        let tokens = std::array::from_fn(|group| {
-            let lists = &self.tokens[group];
+        let videos = rows.iter().map(|&row| kept(self.videos[row], |forget| forget.videos) as i32).collect();
+        let mut padded = |lists: &Lists, rows: &[usize]| {
             let width = lists.width(rows);
-            let mut padded = vec![PADDING as i32; count * width];
+            let mut padded = vec![PADDING as i32; rows.len() * width];
             for (padded, &row) in padded.chunks_exact_mut(width).zip(rows) {
-                for (place, &token) in padded.iter_mut().zip(&lists.values[lists.range(row)]) {
+                for (place, &token) in padded.iter_mut().zip(lists.of(row)) {
                     *place = kept(token, |forget| forget.tokens) as i32;
                 }
             }
-            int_tensor(padded, [count, width], device)
-        });
+            int_tensor(padded, [rows.len(), width], device)
+        };
+        let tokens = padded(&self.people.tokens, &people);
+        let [clips, moments] = [&self.clips, &self.moments].map(|lists| padded(lists, rows));
 
-        let width = self.history.width(rows);
-        let mut history = vec![PADDING as i32; count * width];
-        let mut recency = vec![MAX_HISTORY as i32; count * width];
-        let mut outcomes = vec![0.0_f32; count * width * TASKS];
-        for (place, &row) in rows.iter().enumerate() {
-            let range = self.history.range(row);
+        let width = self.people.history.width(&people);
+        let mut history = vec![PADDING as i32; people.len() * width];
+        let mut recency = vec![MAX_HISTORY as i32; people.len() * width];
+        let mut outcomes = vec![0.0_f32; people.len() * width * TASKS];
+        for (place, &person) in people.iter().enumerate() {
+            let range = self.people.history.range(person);
             let length = range.len();
             for (item, value) in range.enumerate() {
                 let at = place * width + item;
-                history[at] = kept(self.history.values[value], |forget| forget.videos) as i32;
+                history[at] = kept(self.people.history.values[value], |forget| forget.videos) as i32;
                 recency[at] = (length - 1 - item) as i32;
                 for (task, flag) in outcomes[at * TASKS..(at + 1) * TASKS].iter_mut().enumerate() {
-                    *flag = f32::from((self.outcomes[value] >> task) & 1);
+                    *flag = f32::from((self.people.outcomes[value] >> task) & 1);
                 }
             }
         }
@@ -200,11 +249,16 @@ impl Rows {
         Batch {
             dense: Tensor::from_data(TensorData::new(dense, [count, DENSE]), device),
             bins: int_tensor(bins, [count, DENSE], device),
-            video: int_tensor(videos_as_i32(videos), [count, 1], device),
-            tokens,
-            history: int_tensor(history, [count, width], device),
-            recency: int_tensor(recency, [count, width], device),
-            outcomes: Tensor::from_data(TensorData::new(outcomes, [count, width, TASKS]), device),
+            video: int_tensor(videos, [count, 1], device),
+            clips,
+            moments,
+            viewers,
+            people: PeopleBatch {
+                tokens,
+                history: int_tensor(history, [people.len(), width], device),
+                recency: int_tensor(recency, [people.len(), width], device),
+                outcomes: Tensor::from_data(TensorData::new(outcomes, [people.len(), width, TASKS]), device),
+            },
         }
     }
 }
@@ -229,22 +283,40 @@ pub struct Batch {
     pub bins: Tensor<2, Int>,
     /// `[rows, 1]`.
     pub video: Tensor<2, Int>,
-    /// `[rows, tokens of the group]`.
-    pub tokens: [Tensor<2, Int>; TOKEN_GROUPS],
-    /// `[rows, history]`, oldest first, then padding.
+    /// Tokens of the clips, `[rows, tokens]`.
+    pub clips: Tensor<2, Int>,
+    /// Tokens of the moments, `[rows, tokens]`.
+    pub moments: Tensor<2, Int>,
+    pub viewers: Viewers,
+    pub people: PeopleBatch,
+}
+
+/// Who of a batch's people each row is for.
+#[derive(Clone, Debug)]
+pub enum Viewers {
+    /// All rows for the only one.
+    One,
+    /// Each row for its own, in their order.
+    Each,
+    /// `[rows]`.
+    Of(Box<Tensor<1, Int>>),
+}
+
+/// People of a batch.
+#[derive(Clone, Debug)]
+pub struct PeopleBatch {
+    /// `[people, tokens]`.
+    pub tokens: Tensor<2, Int>,
+    /// `[people, history]`, oldest first, then padding.
     pub history: Tensor<2, Int>,
-    /// Clips since, zero for the newest, `[rows, history]`.
+    /// Clips since, zero for the newest, `[people, history]`.
     pub recency: Tensor<2, Int>,
-    /// `[rows, history, TASKS]`.
+    /// `[people, history, TASKS]`.
     pub outcomes: Tensor<3>,
 }
 
 fn int_tensor(values: Vec<i32>, shape: [usize; 2], device: &Device) -> Tensor<2, Int> {
     Tensor::from_data(TensorData::new(values, shape), device)
-}
-
-fn videos_as_i32(videos: Vec<u32>) -> Vec<i32> {
-    videos.into_iter().map(|video| video as i32).collect()
 }
 
 /// What happened, beside [`Rows`].
@@ -309,11 +381,11 @@ mod tests {
         let device = Device::flex();
         let [a, b] = [trained, served].map(|rows| rows.batch(&all, &normaliser, None, &device));
         assert_eq!(ints(a.video), ints(b.video));
-        assert_eq!(ints(a.history), ints(b.history));
-        for (a, b) in a.tokens.into_iter().zip(b.tokens) {
+        assert_eq!(ints(a.people.history), ints(b.people.history));
+        for (a, b) in [(a.clips, b.clips), (a.moments, b.moments), (a.people.tokens, b.people.tokens)] {
             assert_eq!(ints(a), ints(b));
         }
-        assert_eq!(a.outcomes.into_data(), b.outcomes.into_data());
+        assert_eq!(a.people.outcomes.into_data(), b.people.outcomes.into_data());
     }
 
     #[test]
@@ -323,22 +395,23 @@ mod tests {
             video_id: format!("h{n}").into(),
             outcomes: 1 << (n % TASKS),
         };
-        input.history = (0..MAX_HISTORY + 7).map(item).collect();
+        input.person =
+            Arc::new(Person { history: (0..MAX_HISTORY + 7).map(item).collect(), ..Person::default() });
         let mut counters = Counters::default();
         let mut rows = Rows::default();
         rows.push(&input, &mut counters);
-        assert_eq!(rows.history.values.len(), MAX_HISTORY);
-        assert_eq!(rows.outcomes[0], 1 << (7 % TASKS));
-        assert_eq!(rows.outcomes[MAX_HISTORY - 1], 1 << ((MAX_HISTORY + 6) % TASKS));
+        assert_eq!(rows.people.history.values.len(), MAX_HISTORY);
+        assert_eq!(rows.people.outcomes[0], 1 << (7 % TASKS));
+        assert_eq!(rows.people.outcomes[MAX_HISTORY - 1], 1 << ((MAX_HISTORY + 6) % TASKS));
     }
 
     #[test]
     fn recency_counts_from_the_newest() {
         let (rows, normaliser) = encoded();
-        let row = (0..rows.len()).find(|&row| rows.history.range(row).len() >= 3).unwrap();
-        let length = rows.history.range(row).len();
+        let row = (0..rows.len()).find(|&row| rows.people.history.range(row).len() >= 3).unwrap();
+        let length = rows.people.history.range(row).len();
         let batch = rows.batch(&[row], &normaliser, None, &Device::flex());
-        let recency = ints(batch.recency);
+        let recency = ints(batch.people.recency);
         assert_eq!(recency[length - 1], 0);
         assert_eq!(recency[0], length as i64 - 1);
         assert!(recency[length..].iter().all(|&place| place == MAX_HISTORY as i64));
@@ -350,7 +423,8 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let forget = Forget { rng: &mut rng, videos: 1.0, tokens: 1.0 };
         let batch = rows.batch(&[0, 1, 2], &normaliser, Some(forget), &Device::flex());
-        let ids = [batch.video, batch.history].into_iter().chain(batch.tokens).flat_map(ints);
+        let tokens = [batch.clips, batch.moments, batch.people.tokens];
+        let ids = [batch.video, batch.people.history].into_iter().chain(tokens).flat_map(ints);
         assert!(ids.into_iter().all(|id| id <= i64::from(UNKNOWN)));
     }
 }

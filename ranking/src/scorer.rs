@@ -36,9 +36,9 @@ impl Prediction {
 /// async caller scores on a blocking thread.
 #[derive(Debug)]
 pub struct Ranker {
-    model: RankerModel,
-    card: ModelCard,
-    device: Device,
+    pub(crate) model: RankerModel,
+    pub(crate) card: ModelCard,
+    pub(crate) device: Device,
 }
 
 impl Ranker {
@@ -55,13 +55,13 @@ impl Ranker {
     }
 
     /// Predicts the outcomes of each input, in their order.
-    pub fn score(&self, inputs: &[RankingInput]) -> Result<Vec<Prediction>> {
+    pub fn score<'a>(&self, inputs: impl IntoIterator<Item = &'a RankingInput>) -> Result<Vec<Prediction>> {
         let mut rows = Rows::default();
         for input in inputs {
             rows.push(input, &mut &self.card.vocabularies);
         }
         let all: Vec<usize> = (0..rows.len()).collect();
-        let mut predictions = Vec::with_capacity(inputs.len());
+        let mut predictions = Vec::with_capacity(rows.len());
         for chunk in all.chunks(BATCH) {
             let batch = rows.batch(chunk, &self.card.normaliser, None, &self.device);
             let logits = read_floats(self.model.forward(batch))?;
@@ -85,6 +85,9 @@ impl Ranker {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
+
+    use kinora_schema::ranking::Person;
 
     use super::*;
     use crate::fixture;
@@ -116,8 +119,10 @@ mod tests {
         let ranker = Ranker::load(&root.path().join("ranker")).unwrap();
         let mut input = examples.into_iter().next().unwrap().input;
         input.dense = [f32::NAN; kinora_schema::ranking::DENSE];
-        input.history = input.history.iter().cycle().take(300).cloned().collect();
-        input.user_tokens = vec![String::new(); 200];
+        input.person = Arc::new(Person {
+            tokens: vec![String::new(); 200],
+            history: input.person.history.iter().cycle().take(300).cloned().collect(),
+        });
         input.video_id = "never seen".into();
         let prediction = ranker.score(&[input]).unwrap()[0];
         assert!(prediction.probabilities.iter().all(|p| (0.0..=1.0).contains(p)), "{prediction:?}");

@@ -8,6 +8,8 @@ mod codec;
 
 pub use codec::{CodecError, example_schema, examples_from_batch, examples_to_batch};
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::VideoId;
@@ -55,7 +57,7 @@ pub const DENSE_FEATURES: [&str; 32] = [
 pub const DENSE: usize = DENSE_FEATURES.len();
 
 /// Longest history kept with an example, most recent last.
-pub const MAX_HISTORY: usize = 50;
+pub const MAX_HISTORY: usize = 200;
 
 /// A watch counts as long when it reaches the clip's end or this many milliseconds,
 /// whichever comes first (`KuaiRand`'s definition of `long_view`).
@@ -125,20 +127,27 @@ pub struct HistoryItem {
     pub outcomes: u16,
 }
 
-/// All that the ranker sees of one (person, clip, moment).
+/// What the ranker sees of a person at a moment, whatever the clip.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Person {
+    /// `name=value` attributes of the person.
+    pub tokens: Vec<String>,
+    /// At most [`MAX_HISTORY`] items, oldest first, strictly before the moment.
+    pub history: Vec<HistoryItem>,
+}
+
+/// All that the ranker sees of one (person, clip, moment). What the clips of one page have in common
+/// is shared between their inputs, and computed once where they are scored together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RankingInput {
     pub video_id: VideoId,
     /// In the order of [`DENSE_FEATURES`].
     pub dense: [f32; DENSE],
-    /// `name=value` attributes of the person.
-    pub user_tokens: Vec<String>,
+    pub person: Arc<Person>,
     /// `name=value` attributes of the clip, its creator among them.
-    pub video_tokens: Vec<String>,
+    pub video_tokens: Arc<[String]>,
     /// `name=value` attributes of the moment: surface, hour.
-    pub context_tokens: Vec<String>,
-    /// At most [`MAX_HISTORY`] items, oldest first, strictly before the moment.
-    pub history: Vec<HistoryItem>,
+    pub context_tokens: Arc<[String]>,
 }
 
 /// What people did with a clip, all of them together: plain counts.

@@ -280,9 +280,9 @@ proptest! {
     fn no_history_holds_its_own_impressions_outcome(events in told()) {
         let (directory, _) = block_on(built_from(events, &all_time()));
         for example in read(&file(&directory, "all.parquet")) {
-            let RankingInput { video_id, history, .. } = &example.input;
+            let RankingInput { video_id, person, .. } = &example.input;
             // The clip was shown once: it can only be there by its outcome.
-            prop_assert!(history.iter().all(|item| item.video_id != *video_id), "{:?}", example);
+            prop_assert!(person.history.iter().all(|item| item.video_id != *video_id), "{:?}", example);
         }
     }
 

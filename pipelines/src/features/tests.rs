@@ -1,5 +1,6 @@
 use kinora_schema::ranking::DENSE_FEATURES;
 
+use super::counts::INITIAL_RATES;
 use super::*;
 use crate::fixtures::{START_MS, event, outcome};
 
@@ -43,7 +44,7 @@ fn each_name_holds_its_own_value() {
     ] {
         state.observe(event);
     }
-    let input = input_at(&state, START_MS + 6 * HOUR_MS);
+    let input = input_at(&state, START_MS + 6 * 3_600_000);
 
     let platform = |sum: f64, initial: f64| (sum + 20.0 * initial) / 22.0;
     let near = |name: &str, value: f64| {
@@ -75,11 +76,11 @@ fn each_name_holds_its_own_value() {
     near("user_long_view_per_watch", (1.0 + 10.0 * (1.0 + 10.0 * 0.4) / 11.0) / 11.0);
     near("video_watches", 1f64.ln_1p());
     near("video_like_per_watch", (1.0 + 10.0 * (1.0 + 10.0 * 0.03) / 11.0) / 11.0);
-    assert_eq!(input.user_tokens, ["age=25"]);
-    assert_eq!(input.video_tokens, ["creator=c1", "topic=bounce", "colour=red"]);
-    assert_eq!(input.context_tokens, ["surface=feed", "hour=6"]);
+    assert_eq!(input.person.tokens, ["age=25"]);
+    assert_eq!(*input.video_tokens, ["creator=c1", "topic=bounce", "colour=red"]);
+    assert_eq!(*input.context_tokens, ["surface=feed", "hour=6"]);
     let outcomes = bit(Task::Click) | bit(Task::LongView) | bit(Task::Like);
-    assert_eq!(input.history, [HistoryItem { video_id: VideoId::new("v1"), outcomes }]);
+    assert_eq!(input.person.history, [HistoryItem { video_id: VideoId::new("v1"), outcomes }]);
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn without_personalisation_everybody_is_alike() {
         state.input(&UserId::new("u2"), &video, time_ms, "feed")
     );
     assert_eq!(
-        state.input_unpersonalised(&video, time_ms, "feed"),
+        state.viewing(None, time_ms, "feed").input(&video),
         state.input(&UserId::new("a stranger"), &video, time_ms, "feed")
     );
 }
@@ -139,7 +140,8 @@ fn engagement_is_what_was_counted_not_what_is_expected() {
 fn histories_keep_the_last_items_in_order_and_wait_for_their_time() {
     let mut state = FeatureState::default();
     let user = UserId::new("u1");
-    let items: Vec<HistoryRecord> = (0..60)
+    let count = MAX_HISTORY as i32 + 10;
+    let items: Vec<HistoryRecord> = (0..count)
         .map(|ordinal| HistoryRecord {
             user_id: user.clone(),
             ordinal,
@@ -150,17 +152,17 @@ fn histories_keep_the_last_items_in_order_and_wait_for_their_time() {
         .collect();
     state.set_history(Some(&user), START_MS, &items);
     state.observe(&event(1, EventKind::Click, START_MS - 5, "u1", "early"));
-    assert_eq!(input_at(&state, START_MS - 4).history.len(), 1);
+    assert_eq!(input_at(&state, START_MS - 4).person.history.len(), 1);
     state.advance(START_MS);
-    let history = input_at(&state, START_MS).history;
+    let history = &input_at(&state, START_MS).person.history;
     assert_eq!(history.len(), MAX_HISTORY);
     assert_eq!(history[0].video_id.as_str(), "old11");
-    assert_eq!(history[48].video_id.as_str(), "old59");
-    assert_eq!(history[49].video_id.as_str(), "early");
+    assert_eq!(history[MAX_HISTORY - 2].video_id.as_str(), "old209");
+    assert_eq!(history[MAX_HISTORY - 1].video_id.as_str(), "early");
 
     // Watches without impressions count as watches, and in no rate.
     let input = state.input(&user, &VideoId::new("old59"), START_MS, "feed");
-    assert!((named(&input, "user_watches") - 51f32.ln()).abs() < 1e-6);
+    assert!((named(&input, "user_watches") - 201f32.ln()).abs() < 1e-6);
     assert!((named(&input, "video_watches") - 2f32.ln()).abs() < 1e-6);
     assert!(named(&input, "user_long_view_per_watch") > 0.9);
     assert!(named(&input, "user_impressions").abs() < 1e-6);

@@ -210,7 +210,7 @@ fn why(query: &FeedQuery, clip: &Scored, runner_up: Option<f32>) -> Why {
 /// Whether there was a history to score by: to a new person the ranker can only tell what is popular.
 fn is_personal(clip: &Scored, inputs: &Inputs) -> bool {
     let input = inputs.get(&clip.candidate.video_id);
-    clip.prediction.is_some() && input.is_some_and(|input| !input.history.is_empty())
+    clip.prediction.is_some() && input.is_some_and(|input| !input.person.history.is_empty())
 }
 
 /// What the clip was scored on. A clip that was not scored for this person has no features of

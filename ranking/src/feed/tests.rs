@@ -1,6 +1,7 @@
 //! What must hold of every page, whatever the clips and the query.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use kinora_schema::ranking::{DENSE, RankingInput};
 use kinora_schema::{CreatorId, UserId, VideoId};
@@ -261,7 +262,7 @@ fn with_personalisation_off_the_ranker_is_not_asked() {
     // Somebody new has enjoyed nothing yet, whatever the ranker says.
     let mut blank = inputs("u0");
     for input in blank.values_mut() {
-        input.history.clear();
+        input.person = Arc::default();
     }
     let new = rank(&query(), clips, &blank, Some(&ranker), &Recipe::default());
     assert!(new.items.iter().all(|item| item.reason() == "popular with everyone"));
@@ -281,7 +282,7 @@ fn the_ranker_puts_first_what_the_person_likes() {
             .map(|id| {
                 let input = RankingInput {
                     video_id: format!("v{id}").into(),
-                    video_tokens: vec![format!("topic={}", id % 4)],
+                    video_tokens: [format!("topic={}", id % 4)].into(),
                     dense: [0.0; DENSE],
                     ..example.input.clone()
                 };

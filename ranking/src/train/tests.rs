@@ -2,7 +2,7 @@ use std::fs;
 
 use burn::tensor::Device;
 use kinora_harness::run;
-use kinora_schema::ranking::{DENSE, RankingExample};
+use kinora_schema::ranking::{DENSE, Person, RankingExample};
 
 use super::*;
 use crate::fixture;
@@ -80,7 +80,8 @@ fn what_calibrates_is_not_learnt_from() {
     let plain = data_of(|_| {});
     let strange = data_of(|example| {
         example.input.dense = [1e6; DENSE];
-        example.input.user_tokens = vec!["late=1".to_owned()];
+        let person = Person { tokens: vec!["late=1".to_owned()], ..(*example.input.person).clone() };
+        example.input.person = person.into();
         example.input.video_id = "late".into();
         example.watch_ms = 80_000_000;
     });

@@ -131,17 +131,11 @@ async fn rank(app: &App, asked: &Asked, pool: &Pool) -> ApiResult<FeedPage> {
     let mut candidates = pool.candidates.clone();
     tokio::task::spawn_blocking(move || {
         let features = app.interactions.features();
+        let viewer = Some(&query.user_id).filter(|_| query.personalised);
+        let viewing = features.viewing(viewer, query.now_ms, SURFACE);
         let inputs: HashMap<VideoId, RankingInput> = candidates
             .iter()
-            .map(|candidate| {
-                let video_id = &candidate.video_id;
-                let input = if query.personalised {
-                    features.input(&query.user_id, video_id, query.now_ms, SURFACE)
-                } else {
-                    features.input_unpersonalised(video_id, query.now_ms, SURFACE)
-                };
-                (video_id.clone(), input)
-            })
+            .map(|candidate| (candidate.video_id.clone(), viewing.input(&candidate.video_id)))
             .collect();
         app.feed.set_engagement(&query, &mut candidates, &features);
         drop(features);

@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Int64Type, Schem
 use arrow::error::ArrowError;
 use thiserror::Error;
 
-use super::{DENSE, DENSE_FEATURES, HistoryItem, RankingExample, RankingInput, TASKS, Task};
+use super::{DENSE, DENSE_FEATURES, HistoryItem, Person, RankingExample, RankingInput, TASKS, Task};
 use crate::id::VideoId;
 
 /// Why a batch is not a batch of ranking examples.
@@ -79,10 +79,11 @@ pub fn examples_to_batch(examples: &[RankingExample]) -> Result<RecordBatch, Cod
         let labels: Vec<bool> = examples.iter().map(|example| example.labels[task]).collect();
         columns.push(Arc::new(BooleanArray::from(labels)));
     }
-    columns.push(strings(inputs().map(|input| input.user_tokens.iter().map(String::as_str))));
+    columns.push(strings(inputs().map(|input| input.person.tokens.iter().map(String::as_str))));
     columns.push(strings(inputs().map(|input| input.video_tokens.iter().map(String::as_str))));
     columns.push(strings(inputs().map(|input| input.context_tokens.iter().map(String::as_str))));
-    columns.push(strings(inputs().map(|input| input.history.iter().map(|item| item.video_id.as_str()))));
+    columns
+        .push(strings(inputs().map(|input| input.person.history.iter().map(|item| item.video_id.as_str()))));
     columns.push(outcomes(inputs()));
     Ok(RecordBatch::try_new(example_schema(), columns)?)
 }
@@ -101,7 +102,7 @@ fn outcomes<'a>(inputs: impl Iterator<Item = &'a RankingInput>) -> ArrayRef {
     let item = Field::new("item", DataType::Int32, false);
     let mut builder = ListBuilder::new(Int32Builder::new()).with_field(item);
     for input in inputs {
-        input.history.iter().for_each(|item| builder.values().append_value(i32::from(item.outcomes)));
+        input.person.history.iter().for_each(|item| builder.values().append_value(i32::from(item.outcomes)));
         builder.append(true);
     }
     Arc::new(builder.finish())
@@ -170,10 +171,12 @@ impl<'a> Columns<'a> {
             input: RankingInput {
                 video_id: VideoId::new(self.video_id.value(row)),
                 dense,
-                user_tokens: texts(self.user_tokens, row),
-                video_tokens: texts(self.video_tokens, row),
-                context_tokens: texts(self.context_tokens, row),
-                history: self.history(row)?,
+                person: Arc::new(Person {
+                    tokens: texts(self.user_tokens, row),
+                    history: self.history(row)?,
+                }),
+                video_tokens: texts(self.video_tokens, row).into(),
+                context_tokens: texts(self.context_tokens, row).into(),
             },
             labels,
             watch_ms: self.watch_ms.value(row),
@@ -258,11 +261,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ranking::MAX_HISTORY;
 
     fn example() -> impl Strategy<Value = RankingExample> {
         let tokens = || proptest::collection::vec("[a-z_]{1,8}=[^\\x00]{0,6}", 0..4);
-        let history = proptest::collection::vec(("[a-z0-9]{1,6}", any::<u16>()), 0..MAX_HISTORY);
+        let history = proptest::collection::vec(("[a-z0-9]{1,6}", any::<u16>()), 0..40);
         let input = (
             "[a-z0-9]{1,8}",
             proptest::array::uniform32(-1e6f32..1e6),
@@ -278,13 +280,15 @@ mod tests {
                 input: RankingInput {
                     video_id: VideoId::new(video),
                     dense,
-                    user_tokens: tokens.0,
-                    video_tokens: tokens.1,
-                    context_tokens: tokens.2,
-                    history: history
-                        .into_iter()
-                        .map(|(video, outcomes)| HistoryItem { video_id: VideoId::new(video), outcomes })
-                        .collect(),
+                    person: Arc::new(Person {
+                        tokens: tokens.0,
+                        history: history
+                            .into_iter()
+                            .map(|(video, outcomes)| HistoryItem { video_id: VideoId::new(video), outcomes })
+                            .collect(),
+                    }),
+                    video_tokens: tokens.1.into(),
+                    context_tokens: tokens.2.into(),
                 },
                 labels,
                 watch_ms: times.1,

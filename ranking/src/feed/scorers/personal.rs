@@ -27,10 +27,10 @@ impl Scorer for Personal<'_> {
         for (place, clip) in clips.iter().enumerate() {
             if let Some(input) = self.inputs.get(&clip.candidate.video_id) {
                 places.push(place);
-                inputs.push(input.clone());
+                inputs.push(input);
             }
         }
-        match self.ranker.score(&inputs) {
+        match self.ranker.score(inputs) {
             Ok(predictions) => {
                 for (place, prediction) in places.into_iter().zip(predictions) {
                     clips[place].set(self.weights.contributions(&prediction));

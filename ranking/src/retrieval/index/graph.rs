@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use super::{ExactIndex, Neighbour, VectorIndex, best, check};
@@ -19,6 +20,8 @@ const EXPANSION_SEARCH: usize = 256;
 const SEATS: usize = 64;
 /// Items compared exactly for each one that is asked for.
 const OVERSAMPLING: usize = 4;
+/// Items of which a graph is built by all cores.
+pub(super) const ALL_CORES_FROM: usize = 100_000;
 
 /// Looks at the items near those that it has looked at.
 pub struct GraphIndex {
@@ -37,12 +40,23 @@ impl fmt::Debug for GraphIndex {
 }
 
 impl GraphIndex {
-    /// Of the vectors of items 0, 1, ..., each of `width` numbers.
+    /// Of the vectors of items 0, 1, ..., each of `width` numbers. From [`ALL_CORES_FROM`] items on all cores
+    /// build the graph, and its edges differ from time to time; below, they follow from the vectors.
     pub fn build(vectors: &[f32], width: usize) -> Result<Self> {
-        let mut index = Self { graph: graph(width)?, exact: ExactIndex::new(width) };
-        index.reserve(vectors.len() / width)?;
+        let mut exact = ExactIndex::new(width);
         for (item, vector) in (0..).zip(vectors.chunks_exact(width)) {
-            index.insert(item, vector)?;
+            exact.insert(item, vector)?;
+        }
+        let index = Self { graph: graph(width)?, exact };
+        index.reserve(index.len())?;
+        let add = |item: usize| {
+            let vector = &vectors[item * width..(item + 1) * width];
+            index.graph.add(item as u64, vector).map_err(fault)
+        };
+        if index.len() < ALL_CORES_FROM {
+            (0..index.len()).try_for_each(add)?;
+        } else {
+            (0..index.len()).into_par_iter().try_for_each(add)?;
         }
         Ok(index)
     }

@@ -6,10 +6,11 @@
 //! first, the smaller item first among equals.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use crate::error::{RankingError, Result};
 
+pub mod benchmark;
 mod graph;
 
 pub use graph::GraphIndex;
@@ -45,41 +46,77 @@ pub trait VectorIndex: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct ExactIndex {
     width: usize,
-    vectors: BTreeMap<u32, Vec<f32>>,
+    /// End to end, so that a search reads memory in one go.
+    vectors: Vec<f32>,
+    items: Vec<u32>,
+    /// Where in `items` each item is.
+    places: HashMap<u32, usize>,
 }
 
 impl ExactIndex {
     /// Without items; vectors have `width` numbers.
     pub fn new(width: usize) -> Self {
-        Self { width, vectors: BTreeMap::new() }
+        Self { width, vectors: Vec::new(), items: Vec::new(), places: HashMap::new() }
     }
 
     fn score(&self, query: &[f32], item: u32) -> Option<Neighbour> {
-        let vector = self.vectors.get(&item)?;
-        Some(Neighbour { item, score: inner_product(query, vector) })
+        let place = *self.places.get(&item)?;
+        Some(Neighbour { item, score: inner_product(query, self.vector(place)) })
+    }
+
+    fn vector(&self, place: usize) -> &[f32] {
+        &self.vectors[place * self.width..(place + 1) * self.width]
     }
 }
 
 impl VectorIndex for ExactIndex {
     fn insert(&mut self, item: u32, vector: &[f32]) -> Result<()> {
         check(vector, self.width)?;
-        self.vectors.insert(item, vector.to_vec());
+        let next = self.items.len();
+        let place = *self.places.entry(item).or_insert(next);
+        if place == next {
+            self.items.push(item);
+            self.vectors.extend(vector);
+        } else {
+            self.vectors[place * self.width..(place + 1) * self.width].copy_from_slice(vector);
+        }
         Ok(())
     }
 
     fn remove(&mut self, item: u32) -> Result<()> {
-        self.vectors.remove(&item);
+        let Some(place) = self.places.remove(&item) else { return Ok(()) };
+        // The last takes its place.
+        let last = self.items.len() - 1;
+        self.vectors.copy_within(last * self.width.., place * self.width);
+        self.vectors.truncate(last * self.width);
+        self.items.swap_remove(place);
+        if let Some(&moved) = self.items.get(place) {
+            self.places.insert(moved, place);
+        }
         Ok(())
     }
 
     fn search(&self, query: &[f32], count: usize, allowed: &dyn Fn(u32) -> bool) -> Result<Vec<Neighbour>> {
         check(query, self.width)?;
-        let found = self.vectors.keys().filter(|&&item| allowed(item));
-        Ok(best(found.filter_map(|&item| self.score(query, item)).collect(), count))
+        // Few of many: only what may still be among the best is kept, and thinned out now and then.
+        let room = (4 * count).max(1024);
+        let mut found: Vec<Neighbour> = Vec::new();
+        let mut least = f32::NEG_INFINITY;
+        for (place, &item) in self.items.iter().enumerate() {
+            let score = inner_product(query, self.vector(place));
+            if score >= least && allowed(item) {
+                found.push(Neighbour { item, score });
+                if found.len() == room {
+                    found = best(found, count);
+                    least = found.last().map_or(f32::INFINITY, |last| last.score);
+                }
+            }
+        }
+        Ok(best(found, count))
     }
 
     fn len(&self) -> usize {
-        self.vectors.len()
+        self.items.len()
     }
 }
 
