@@ -7,6 +7,7 @@
 pub mod prompts;
 mod session;
 mod truth;
+mod visits;
 
 use kinora_schema::{CreatorId, Event, UserId, VideoId};
 use rand::seq::IndexedRandom;
@@ -20,8 +21,10 @@ use crate::lake::Lake;
 pub use prompts::Prompt;
 use session::{Platform, Viewer};
 pub use truth::{Taste, Traits, Truth};
+pub use visits::{Shown, Visit, Visits, true_click_probability};
 
 pub(crate) const DAY_MS: i64 = 86_400_000;
+const HOUR_MS: i64 = 3_600_000;
 const AGE_BANDS: [&str; 5] = ["13-17", "18-24", "25-34", "35-49", "50+"];
 const REGIONS: [&str; 4] = ["north", "east", "south", "west"];
 
@@ -154,6 +157,38 @@ fn video(number: usize, config: &SimulationConfig, truth: &mut Truth, rng: &mut 
     };
     truth.videos.insert(video_id, traits);
     record
+}
+
+impl Simulation {
+    /// Adds clips of creators who are new: each publishes `clips` within a day of `from_ms`, an hour or more
+    /// apart. Their records are returned.
+    pub fn add_newcomers(
+        &mut self,
+        config: &SimulationConfig,
+        creators: usize,
+        clips: usize,
+        from_ms: i64,
+    ) -> Vec<VideoRecord> {
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        rng.set_stream(1);
+        let known = self.videos.len();
+        let mut added = Vec::with_capacity(creators * clips);
+        for creator in 1..=creators {
+            let mut created_ms = from_ms + rng.random_range(0..DAY_MS / 2);
+            for _ in 0..clips {
+                let mut record = video(known + added.len() + 1, config, &mut self.truth, &mut rng);
+                record.creator_id = Some(CreatorId::new(format!("n{creator:03}")));
+                record.created_time_ms = Some(created_ms);
+                created_ms += rng.random_range(HOUR_MS..3 * HOUR_MS);
+                if let Some(traits) = self.truth.videos.get_mut(&record.video_id) {
+                    traits.creator = format!("n{creator:03}");
+                }
+                added.push(record);
+            }
+        }
+        self.videos.extend(added.iter().cloned());
+        added
+    }
 }
 
 fn pick<'a>(names: &[&'a str], rng: &mut ChaCha8Rng) -> &'a str {

@@ -63,6 +63,8 @@ pub enum RankingError {
     OtherRun { path: PathBuf, differs: String },
     #[error("training diverged at step {step}: the loss is not finite; lower the learning rate")]
     Diverged { step: u64 },
+    #[error("row {row} of the log has a probability or a reward that cannot be")]
+    Logged { row: usize },
     #[error("cannot start threads: {reason}")]
     Threads { reason: String },
     #[error("the model gave no usable scores")]

@@ -18,6 +18,7 @@ pub mod logs;
 pub mod metrics;
 pub mod model;
 pub mod normalise;
+pub mod off_policy;
 pub mod retrieval;
 pub mod rows;
 pub mod scorer;

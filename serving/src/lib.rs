@@ -33,6 +33,7 @@ pub mod generations;
 pub mod media;
 pub mod posts;
 pub mod signing;
+pub mod trial;
 pub mod videos;
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub(crate) enum Model {
     Ranker(Ranker),
     /// Hit rate, NDCG and what is listed of a retrieval model, beside simple baselines, with intervals.
     Retrieval(super::eval_retrieval::Retrieval),
+    /// What the feed does for people and for new creators whose tastes and clips are simulated, beside simpler
+    /// feeds.
+    Feed(super::eval_feed::Feed),
     /// How well clips show, move and sound what was asked for, beside the corpus itself.
     Video(Video),
 }
@@ -93,6 +96,7 @@ pub(crate) fn run(model: Model, context: &Context) -> anyhow::Result<()> {
     match model {
         Model::Ranker(args) => ranker(&args, context),
         Model::Retrieval(args) => super::eval_retrieval::run(&args, context),
+        Model::Feed(args) => super::eval_feed::run(&args, context),
         Model::Video(args) => video(args, context),
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod demo;
 pub(crate) mod distill;
 pub(crate) mod doctor;
 pub(crate) mod eval;
+mod eval_feed;
 mod eval_retrieval;
 pub(crate) mod generate;
 pub(crate) mod import;

@@ -1,7 +1,8 @@
 //! How a simulated person spends a day: sessions, clips shown, what they do with each.
 //!
 //! The feed shown is drawn uniformly from what is published, and says so in `policy` and
-//! `propensity`, so that learning from it needs no correction and estimators can be checked.
+//! `propensity`, so that learning from it needs no correction and estimators can be checked. [`Visits`] are
+//! the same people in front of a feed that somebody else makes.
 
 use kinora_schema::event::SCHEMA_VERSION;
 use kinora_schema::{Event, EventId, EventKind, UserId, VideoId};
@@ -14,8 +15,9 @@ use crate::catalog::VideoRecord;
 
 /// Chance that a clip at each further place still gets attention.
 const ATTENTION_DECAY: f64 = 0.97;
-const GAP_MS: i64 = 700;
+pub(super) const GAP_MS: i64 = 700;
 
+#[derive(Debug)]
 pub(super) struct Viewer<'a> {
     id: &'a UserId,
     taste: &'a Taste,
@@ -37,6 +39,38 @@ impl<'a> Viewer<'a> {
             expressiveness: 0.5 + rng.random::<f64>(),
         }
     }
+
+    /// When the sessions of a day begin, in order.
+    pub(super) fn starts(
+        &self,
+        config: &SimulationConfig,
+        day_start_ms: i64,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<i64> {
+        let mut starts: Vec<i64> = (0..poisson(config.sessions_per_day * self.activity, rng))
+            .map(|_| {
+                let hour = (self.favourite_hour + 3.0 * normal(rng)).rem_euclid(24.0);
+                day_start_ms + (hour * 3_600_000.0) as i64
+            })
+            .collect();
+        starts.sort_unstable();
+        starts
+    }
+}
+
+/// How many clips a session goes through.
+pub(super) fn clips_of_session(config: &SimulationConfig, rng: &mut ChaCha8Rng) -> usize {
+    poisson(config.clips_per_session, rng).clamp(1, 200)
+}
+
+/// Chance that a clip at a place gets attention at all.
+pub(super) fn attention(position: i32) -> f64 {
+    ATTENTION_DECAY.powi(position)
+}
+
+/// Chance that a person who pays attention clicks a clip that they like so much.
+pub(super) fn click_probability(affinity: f64) -> f64 {
+    0.05 + 0.9 * affinity
 }
 
 pub(super) struct Platform<'a> {
@@ -54,12 +88,17 @@ struct Clip<'a> {
 }
 
 /// One clip in front of one person.
-struct Showing<'a> {
-    viewer: &'a Viewer<'a>,
-    clip: &'a Clip<'a>,
-    time_ms: i64,
-    position: i32,
-    propensity: f32,
+pub(super) struct Showing<'a> {
+    pub(super) viewer: &'a Viewer<'a>,
+    pub(super) record: &'a VideoRecord,
+    pub(super) traits: &'a Traits,
+    pub(super) duration_ms: i64,
+    pub(super) time_ms: i64,
+    pub(super) position: i32,
+    pub(super) policy: &'a str,
+    pub(super) propensity: f32,
+    /// Names the simulation in event ids.
+    pub(super) source: &'a str,
 }
 
 impl<'a> Platform<'a> {
@@ -78,19 +117,11 @@ impl<'a> Platform<'a> {
 
     /// All of a person's days.
     pub(super) fn live(&self, viewer: &Viewer<'_>, rng: &mut ChaCha8Rng, events: &mut Vec<Event>) {
-        let mean_sessions = self.config.sessions_per_day * viewer.activity;
         for day in 0..i64::from(self.config.days) {
             let day_start_ms = self.config.start_ms + day * DAY_MS;
             // One session is over before the next begins.
             let mut free_ms = day_start_ms;
-            let mut starts: Vec<i64> = (0..poisson(mean_sessions, rng))
-                .map(|_| {
-                    let hour = (viewer.favourite_hour + 3.0 * normal(rng)).rem_euclid(24.0);
-                    day_start_ms + (hour * 3_600_000.0) as i64
-                })
-                .collect();
-            starts.sort_unstable();
-            for start_ms in starts {
+            for start_ms in viewer.starts(self.config, day_start_ms, rng) {
                 let start_ms = start_ms.max(free_ms);
                 if start_ms < day_start_ms + DAY_MS {
                     free_ms = self.session(viewer, start_ms, rng, events) + 60_000;
@@ -110,8 +141,7 @@ impl<'a> Platform<'a> {
         let mut time_ms = start_ms;
         let mut shown: Vec<&VideoId> = Vec::new();
         let published = self.clips.partition_point(|clip| clip.created_time_ms <= start_ms);
-        let clips = (poisson(self.config.clips_per_session, rng)).clamp(1, 200);
-        for position in 0..clips {
+        for position in 0..clips_of_session(self.config, rng) {
             // Uniform among what this session has not shown yet.
             let left = published - shown.len().min(published);
             if left == 0 {
@@ -124,29 +154,39 @@ impl<'a> Platform<'a> {
                 }
             };
             shown.push(&clip.record.video_id);
-            let showing =
-                Showing { viewer, clip, time_ms, position: position as i32, propensity: 1.0 / left as f32 };
-            time_ms = self.react(&showing, rng, events) + GAP_MS;
+            let showing = Showing {
+                viewer,
+                record: clip.record,
+                traits: clip.traits,
+                duration_ms: clip.duration_ms,
+                time_ms,
+                position: position as i32,
+                policy: "uniform",
+                propensity: 1.0 / left as f32,
+                source: &self.source,
+            };
+            time_ms = showing.react(rng, events) + GAP_MS;
         }
         time_ms
     }
+}
 
+impl Showing<'_> {
     /// What a person does with a clip; returns when they leave it.
-    fn react(&self, showing: &Showing<'_>, rng: &mut ChaCha8Rng, events: &mut Vec<Event>) -> i64 {
-        let Showing { viewer, clip, time_ms, position, .. } = showing;
-        let affinity = viewer.taste.affinity(clip.traits);
-        let duration_ms = clip.duration_ms;
-        let impression = self.event(EventKind::Impression, *time_ms, showing, None, events.len());
+    pub(super) fn react(&self, rng: &mut ChaCha8Rng, events: &mut Vec<Event>) -> i64 {
+        let Self { viewer, time_ms, position, duration_ms, .. } = *self;
+        let affinity = viewer.taste.affinity(self.traits);
+        let impression = self.event(EventKind::Impression, time_ms, None, events.len());
         let impression_id = impression.event_id;
         events.push(impression);
         let emit = |kind, time_ms, watch_ms: Option<i64>, events: &mut Vec<Event>| {
-            let mut event = self.event(kind, time_ms, showing, Some(impression_id), events.len());
+            let mut event = self.event(kind, time_ms, Some(impression_id), events.len());
             event.watch_ms = watch_ms;
             events.push(event);
         };
 
-        let attentive = rng.random_bool(ATTENTION_DECAY.powi(*position));
-        let clicked = attentive && rng.random_bool(0.05 + 0.9 * affinity);
+        let attentive = rng.random_bool(attention(position));
+        let clicked = attentive && rng.random_bool(click_probability(affinity));
         let share = if clicked {
             (0.35 + 0.9 * affinity + 0.2 * normal(rng)).clamp(0.05, 1.3)
         } else {
@@ -182,26 +222,25 @@ impl<'a> Platform<'a> {
         &self,
         kind: EventKind,
         event_time_ms: i64,
-        showing: &Showing<'_>,
         impression_id: Option<EventId>,
         number: usize,
     ) -> Event {
         let is_impression = kind == EventKind::Impression;
         Event {
-            event_id: EventId::derived(&self.source, number as u64, kind.as_str()),
+            event_id: EventId::derived(self.source, number as u64, kind.as_str()),
             schema_version: SCHEMA_VERSION,
             kind,
             event_time_ms,
-            user_id: showing.viewer.id.clone(),
-            video_id: showing.clip.record.video_id.clone(),
-            creator_id: showing.clip.record.creator_id.clone(),
+            user_id: self.viewer.id.clone(),
+            video_id: self.record.video_id.clone(),
+            creator_id: self.record.creator_id.clone(),
             impression_id,
             watch_ms: None,
-            duration_ms: Some(showing.clip.duration_ms),
-            position: is_impression.then_some(showing.position),
+            duration_ms: Some(self.duration_ms),
+            position: is_impression.then_some(self.position),
             surface: Some("feed".to_owned()),
-            policy: is_impression.then(|| "uniform".to_owned()),
-            propensity: is_impression.then_some(showing.propensity),
+            policy: is_impression.then(|| self.policy.to_owned()),
+            propensity: is_impression.then_some(self.propensity),
             features: std::collections::BTreeMap::new(),
         }
     }
