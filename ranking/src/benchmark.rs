@@ -23,7 +23,7 @@ use crate::calibrate::Platt;
 use crate::error::{RankingError, Result};
 use crate::feed::recipe::{Recipe, rank};
 use crate::feed::{AgeBand, CameoConsent, Candidate, FeedQuery, Inputs, Moderation, Steering};
-use crate::model::{self, HEADS, RankerConfig};
+use crate::model::{self, HEADS, Lookup, RankerConfig};
 use crate::normalise::{BINS, Normaliser};
 use crate::rows::{Counters, Rows, Vocabularies};
 use crate::scorer::Ranker;
@@ -62,7 +62,7 @@ pub struct BenchmarkReport {
     pub parameters: usize,
     pub candidates: usize,
     pub history: usize,
-    /// Tensors to logits.
+    /// Numbered rows to logits.
     pub network: Times,
     /// Features to calibrated predictions.
     pub score: Times,
@@ -127,7 +127,7 @@ pub fn benchmark(options: BenchmarkOptions) -> Result<BenchmarkReport> {
     let device = Device::flex();
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let inputs = inputs(&mut rng, candidates, history);
-    let ranker = ranker(&inputs, &device);
+    let ranker = ranker(&inputs, &device)?;
     let shape = shape(&ranker);
     let parameters = ranker.model.num_params();
 
@@ -136,14 +136,12 @@ pub fn benchmark(options: BenchmarkOptions) -> Result<BenchmarkReport> {
         rows.push(input, &mut &ranker.card.vocabularies);
     }
     let all: Vec<usize> = (0..candidates).collect();
-    let batch = rows.batch(&all, &ranker.card.normaliser, None, &device);
     let by_id: Inputs = inputs.iter().map(|input| (input.video_id.clone(), input.clone())).collect();
     let (query, clips) = (query(), clips(&mut rng, &inputs));
     let page = || rank(&query, clips.clone(), &by_id, Some(&ranker), &Recipe::default());
 
     let core = core()?;
-    let network =
-        Times::of(core.install(|| timed(pages, || ranker.model.forward(batch.clone()).into_data())));
+    let network = Times::of(core.install(|| timed(pages, || ranker.logits(&rows, &all).into_data())));
     let score = Times::of(core.install(|| timed(pages, || ranker.score(&inputs))));
     let whole = Times::of(core.install(|| timed(pages, page)));
     let load = load(threads, pages, &page)?;
@@ -272,7 +270,7 @@ fn shape(ranker: &Ranker) -> Shape {
 }
 
 /// A ranker with drawn weights that knows what the inputs may name.
-fn ranker(inputs: &[RankingInput], device: &Device) -> Ranker {
+fn ranker(inputs: &[RankingInput], device: &Device) -> Result<Ranker> {
     let config = RankerConfig::default();
     let tokens = Vocabulary::from((0..WORDS).map(word).collect::<Vec<_>>());
     let videos = Vocabulary::from((0..VIDEOS).map(video).collect::<Vec<_>>());
@@ -296,7 +294,7 @@ fn ranker(inputs: &[RankingInput], device: &Device) -> Ranker {
             run_id: "drawn".to_owned(),
         },
     });
-    Ranker { model, card, device: device.clone() }
+    Ok(Ranker { lookup: Lookup::of(&model)?, model, card, device: device.clone() })
 }
 
 fn word(number: usize) -> String {

@@ -193,8 +193,32 @@ impl Rows {
         for &row in rows {
             normaliser.apply(&self.dense[row], &mut dense, &mut bins);
         }
-        // People in the order of the rows that they first appear in.
-        let (mut people, mut viewers) = (Vec::new(), Vec::with_capacity(count));
+        let videos: Vec<i32> =
+            rows.iter().map(|&row| Forget::video(&mut forget, self.videos[row]) as i32).collect();
+        let [clips, moments] =
+            [&self.clips, &self.moments].map(|lists| padded(lists, rows, &mut forget, device));
+        let (people, viewers) = self.people(rows, forget, device);
+        Batch {
+            clips: ClipsBatch {
+                dense: Tensor::from_data(TensorData::new(dense, [count, DENSE]), device),
+                bins: int_tensor(bins, [count, DENSE], device),
+                video: int_tensor(videos, [count, 1], device),
+                tokens: clips,
+                moments,
+            },
+            people,
+            viewers,
+        }
+    }
+
+    /// The people of `rows`, in the order of the rows that they first appear in, and who each row is for.
+    pub fn people(
+        &self,
+        rows: &[usize],
+        mut forget: Option<Forget<'_>>,
+        device: &Device,
+    ) -> (PeopleBatch, Viewers) {
+        let (mut people, mut viewers) = (Vec::new(), Vec::with_capacity(rows.len()));
         let mut places = HashMap::new();
         for &row in rows {
             let person = self.viewers[row] as usize;
@@ -206,29 +230,11 @@ impl Rows {
         }
         let viewers = match people.len() {
             1 => Viewers::One,
-            number if number == count => Viewers::Each,
-            _ => Viewers::Of(Box::new(Tensor::from_data(TensorData::new(viewers, [count]), device))),
+            number if number == rows.len() => Viewers::Each,
+            _ => Viewers::Of(Box::new(Tensor::from_data(TensorData::new(viewers, [rows.len()]), device))),
         };
 
-        let mut kept = |row: u32, rate: fn(&Forget<'_>) -> f64| {
-            let Some(forget) = &mut forget else { return row };
-            let rate = rate(forget);
-            if forget.rng.random_bool(rate) { UNKNOWN } else { row }
-        };
-        let videos = rows.iter().map(|&row| kept(self.videos[row], |forget| forget.videos) as i32).collect();
-        let mut padded = |lists: &Lists, rows: &[usize]| {
-            let width = lists.width(rows);
-            let mut padded = vec![PADDING as i32; rows.len() * width];
-            for (padded, &row) in padded.chunks_exact_mut(width).zip(rows) {
-                for (place, &token) in padded.iter_mut().zip(lists.of(row)) {
-                    *place = kept(token, |forget| forget.tokens) as i32;
-                }
-            }
-            int_tensor(padded, [rows.len(), width], device)
-        };
-        let tokens = padded(&self.people.tokens, &people);
-        let [clips, moments] = [&self.clips, &self.moments].map(|lists| padded(lists, rows));
-
+        let tokens = padded(&self.people.tokens, &people, &mut forget, device);
         let width = self.people.history.width(&people);
         let mut history = vec![PADDING as i32; people.len() * width];
         let mut recency = vec![MAX_HISTORY as i32; people.len() * width];
@@ -238,29 +244,38 @@ impl Rows {
             let length = range.len();
             for (item, value) in range.enumerate() {
                 let at = place * width + item;
-                history[at] = kept(self.people.history.values[value], |forget| forget.videos) as i32;
+                history[at] = Forget::video(&mut forget, self.people.history.values[value]) as i32;
                 recency[at] = (length - 1 - item) as i32;
                 for (task, flag) in outcomes[at * TASKS..(at + 1) * TASKS].iter_mut().enumerate() {
                     *flag = f32::from((self.people.outcomes[value] >> task) & 1);
                 }
             }
         }
+        let people = PeopleBatch {
+            tokens,
+            history: int_tensor(history, [people.len(), width], device),
+            recency: int_tensor(recency, [people.len(), width], device),
+            outcomes: Tensor::from_data(TensorData::new(outcomes, [people.len(), width, TASKS]), device),
+        };
+        (people, viewers)
+    }
 
-        Batch {
-            dense: Tensor::from_data(TensorData::new(dense, [count, DENSE]), device),
-            bins: int_tensor(bins, [count, DENSE], device),
-            video: int_tensor(videos, [count, 1], device),
-            clips,
-            moments,
-            viewers,
-            people: PeopleBatch {
-                tokens,
-                history: int_tensor(history, [people.len(), width], device),
-                recency: int_tensor(recency, [people.len(), width], device),
-                outcomes: Tensor::from_data(TensorData::new(outcomes, [people.len(), width, TASKS]), device),
-            },
+    /// The rows of a clip and of the tokens of the clip and the moment.
+    pub(crate) fn names(&self, row: usize) -> (u32, &[u32], &[u32]) {
+        (self.videos[row], self.clips.of(row), self.moments.of(row))
+    }
+}
+
+/// Lists of tokens as one tensor.
+fn padded(lists: &Lists, rows: &[usize], forget: &mut Option<Forget<'_>>, device: &Device) -> Tensor<2, Int> {
+    let width = lists.width(rows);
+    let mut padded = vec![PADDING as i32; rows.len() * width];
+    for (padded, &row) in padded.chunks_exact_mut(width).zip(rows) {
+        for (place, &token) in padded.iter_mut().zip(lists.of(row)) {
+            *place = Forget::token(forget, token) as i32;
         }
     }
+    int_tensor(padded, [rows.len(), width], device)
 }
 
 /// Makes ids unknown at random while training: an id that is always there is learnt by heart,
@@ -274,9 +289,31 @@ pub struct Forget<'a> {
     pub tokens: f64,
 }
 
+impl Forget<'_> {
+    fn video(forget: &mut Option<Self>, row: u32) -> u32 {
+        forget
+            .as_mut()
+            .map_or(row, |forget| if forget.rng.random_bool(forget.videos) { UNKNOWN } else { row })
+    }
+
+    fn token(forget: &mut Option<Self>, row: u32) -> u32 {
+        forget
+            .as_mut()
+            .map_or(row, |forget| if forget.rng.random_bool(forget.tokens) { UNKNOWN } else { row })
+    }
+}
+
 /// What the model takes. Ids of zero are padding.
 #[derive(Clone, Debug)]
 pub struct Batch {
+    pub clips: ClipsBatch,
+    pub people: PeopleBatch,
+    pub viewers: Viewers,
+}
+
+/// The rows' clips and moments.
+#[derive(Clone, Debug)]
+pub struct ClipsBatch {
     /// Standardised, `[rows, DENSE]`.
     pub dense: Tensor<2>,
     /// Row of each feature's bin, `[rows, DENSE]`.
@@ -284,11 +321,9 @@ pub struct Batch {
     /// `[rows, 1]`.
     pub video: Tensor<2, Int>,
     /// Tokens of the clips, `[rows, tokens]`.
-    pub clips: Tensor<2, Int>,
+    pub tokens: Tensor<2, Int>,
     /// Tokens of the moments, `[rows, tokens]`.
     pub moments: Tensor<2, Int>,
-    pub viewers: Viewers,
-    pub people: PeopleBatch,
 }
 
 /// Who of a batch's people each row is for.
@@ -380,11 +415,11 @@ mod tests {
         }
         let device = Device::flex();
         let [a, b] = [trained, served].map(|rows| rows.batch(&all, &normaliser, None, &device));
-        assert_eq!(ints(a.video), ints(b.video));
+        assert_eq!(ints(a.clips.video), ints(b.clips.video));
         assert_eq!(ints(a.people.history), ints(b.people.history));
-        for (a, b) in [(a.clips, b.clips), (a.moments, b.moments), (a.people.tokens, b.people.tokens)] {
-            assert_eq!(ints(a), ints(b));
-        }
+        assert_eq!(ints(a.people.tokens), ints(b.people.tokens));
+        assert_eq!(ints(a.clips.tokens), ints(b.clips.tokens));
+        assert_eq!(ints(a.clips.moments), ints(b.clips.moments));
         assert_eq!(a.people.outcomes.into_data(), b.people.outcomes.into_data());
     }
 
@@ -423,8 +458,8 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let forget = Forget { rng: &mut rng, videos: 1.0, tokens: 1.0 };
         let batch = rows.batch(&[0, 1, 2], &normaliser, Some(forget), &Device::flex());
-        let tokens = [batch.clips, batch.moments, batch.people.tokens];
-        let ids = [batch.video, batch.people.history].into_iter().chain(tokens).flat_map(ints);
+        let tokens = [batch.clips.tokens, batch.clips.moments, batch.people.tokens];
+        let ids = [batch.clips.video, batch.people.history].into_iter().chain(tokens).flat_map(ints);
         assert!(ids.into_iter().all(|id| id <= i64::from(UNKNOWN)));
     }
 }

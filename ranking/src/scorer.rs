@@ -5,13 +5,13 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use kinora_harness::device::{self, DeviceChoice};
 use kinora_schema::ranking::{RankingInput, TASKS, Task};
 
 use crate::artifact::{self, ModelCard};
 use crate::error::{RankingError, Result};
-use crate::model::{HEADS, RankerModel, WATCH_HEAD};
+use crate::model::{HEADS, Lookup, RankerModel, WATCH_HEAD};
 use crate::rows::Rows;
 use crate::train::{duration, read_floats};
 
@@ -37,6 +37,7 @@ impl Prediction {
 #[derive(Debug)]
 pub struct Ranker {
     pub(crate) model: RankerModel,
+    pub(crate) lookup: Lookup,
     pub(crate) card: ModelCard,
     pub(crate) device: Device,
 }
@@ -46,7 +47,7 @@ impl Ranker {
     pub fn load(directory: &Path) -> Result<Self> {
         let device = device::resolve(DeviceChoice::Cpu)?;
         let (model, card) = artifact::load(directory, &device)?;
-        Ok(Self { model, card, device })
+        Ok(Self { lookup: Lookup::of(&model)?, model, card, device })
     }
 
     /// A name for the ranker that changes with its weights, for the feed's log.
@@ -63,8 +64,7 @@ impl Ranker {
         let all: Vec<usize> = (0..rows.len()).collect();
         let mut predictions = Vec::with_capacity(rows.len());
         for chunk in all.chunks(BATCH) {
-            let batch = rows.batch(chunk, &self.card.normaliser, None, &self.device);
-            let logits = read_floats(self.model.forward(batch))?;
+            let logits = read_floats(self.logits(&rows, chunk))?;
             if logits.len() != chunk.len() * HEADS {
                 return Err(RankingError::Scores);
             }
@@ -73,6 +73,12 @@ impl Ranker {
             }
         }
         Ok(predictions)
+    }
+
+    pub(crate) fn logits(&self, rows: &Rows, at: &[usize]) -> Tensor<2> {
+        let clips = self.lookup.look_up(rows, at, &self.card.normaliser, &self.device);
+        let (people, viewers) = rows.people(at, None, &self.device);
+        self.model.answer(clips, people, viewers)
     }
 
     fn prediction(&self, logits: &[f32], duration: f32) -> Prediction {
