@@ -61,6 +61,9 @@ pub struct Trained {
     pub dataset_sha256: String,
     /// The run that recorded it.
     pub run_id: String,
+    /// The run of the ranker whose weights it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_run_id: Option<String>,
 }
 
 impl ModelCard {

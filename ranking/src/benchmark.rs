@@ -62,6 +62,8 @@ pub struct BenchmarkReport {
     pub parameters: usize,
     pub candidates: usize,
     pub history: usize,
+    /// Longest history that the network has places for.
+    pub max_history: usize,
     /// Numbered rows to logits.
     pub network: Times,
     /// Features to calibrated predictions.
@@ -146,7 +148,18 @@ pub fn benchmark(options: BenchmarkOptions) -> Result<BenchmarkReport> {
     let whole = Times::of(core.install(|| timed(pages, page)));
     let load = load(threads, pages, &page)?;
     let train = training(&inputs, history, pages.min(20), &device)?;
-    Ok(BenchmarkReport { shape, parameters, candidates, history, network, score, page: whole, load, train })
+    Ok(BenchmarkReport {
+        shape,
+        parameters,
+        candidates,
+        history,
+        max_history: MAX_HISTORY,
+        network,
+        score,
+        page: whole,
+        load,
+        train,
+    })
 }
 
 fn check(options: BenchmarkOptions) -> Result<()> {
@@ -292,6 +305,7 @@ fn ranker(inputs: &[RankingInput], device: &Device) -> Result<Ranker> {
             until_ms: 0,
             dataset_sha256: String::new(),
             run_id: "drawn".to_owned(),
+            from_run_id: None,
         },
     });
     Ok(Ranker { lookup: Lookup::of(&model)?, model, card, device: device.clone() })

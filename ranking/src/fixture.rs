@@ -121,6 +121,7 @@ pub(crate) fn options(root: &Path) -> TrainOptions {
             learning_rate: 1e-2,
             ..Hyperparameters::default()
         },
+        from: None,
         seed: 7,
         device: DeviceChoice::Cpu,
         checkpoint_every: 1000,

@@ -131,6 +131,13 @@ impl RankerModel {
         self
     }
 
+    /// This ranker with the further names of `wider`, whose first rows are for the names of this one.
+    pub fn with_names_of(mut self, wider: Self) -> Result<Self> {
+        self.tokens = extend(&self.tokens, wider.tokens)?;
+        self.videos = extend(&self.videos, wider.videos)?;
+        Ok(self)
+    }
+
     /// # Shapes
     ///
     /// - output: `[rows, HEADS]`, logits
@@ -241,6 +248,17 @@ impl RankerModel {
         // [experts, rows, expert] to [rows, experts, expert] and back with the heads in front.
         gates.matmul(answers.swap_dims(0, 1)).swap_dims(0, 1)
     }
+}
+
+/// `wider` with the rows of `known` in place of its first ones.
+fn extend(known: &Embedding, mut wider: Embedding) -> Result<Embedding> {
+    let weight = wider.weight.val();
+    let (shape, device) = (weight.dims(), weight.device());
+    let mut values = read_floats(weight)?;
+    let known = read_floats(known.weight.val())?;
+    values.splice(..known.len().min(values.len()), known);
+    wider.weight = Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), &device));
+    Ok(wider)
 }
 
 /// What is looked up of the rows' clips and moments.

@@ -50,6 +50,8 @@ pub struct TrainOptions {
     /// Directory of run records.
     pub runs: PathBuf,
     pub hyperparameters: Hyperparameters,
+    /// Directory of a ranker to go on from with newer examples, in place of drawn weights.
+    pub from: Option<PathBuf>,
     pub seed: u64,
     pub device: DeviceChoice,
     /// Steps between two checkpoints.
@@ -94,6 +96,8 @@ struct State {
     seed: u64,
     hyperparameters: Hyperparameters,
     dataset_sha256: String,
+    /// The run of the ranker that it goes on from.
+    from: Option<String>,
 }
 
 /// Trains a ranker.
@@ -105,8 +109,15 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
     let training_device = device.clone().autodiff();
 
     // --- Data: the latest part of the split is kept back to calibrate on.
+    let earlier = options.from.as_deref().map(|from| artifact::load(from, &training_device)).transpose()?;
+    if let Some((_, card)) = &earlier
+        && card.config != hyper.model
+    {
+        let path = options.from.clone().unwrap_or_default();
+        return Err(RankingError::ranker(&path, "its widths are not those asked for"));
+    }
     let dataset = Dataset::open(&options.dataset)?;
-    let data = Data::read(&dataset, hyper)?;
+    let data = Data::read(&dataset, hyper, earlier.as_ref().map(|(_, card)| card))?;
     let mut run = Run::start(
         &options.runs,
         "ranker",
@@ -118,7 +129,11 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
     let model = seeded(&training_device, derive(options.seed, "weights"), || {
         hyper.model.init(tokens.rows(), videos.rows(), &training_device)
     });
-    let model = model.with_rates(data.rates(), &training_device);
+    let from = earlier.as_ref().map(|(_, card)| card.trained.run_id.clone());
+    let model = match earlier {
+        Some((earlier, _)) => earlier.with_names_of(model)?,
+        None => model.with_rates(data.rates(), &training_device),
+    };
     let optimizer = AdamWConfig::new().with_weight_decay(hyper.weight_decay).init();
     let checkpoints = Checkpoints::open(checkpoint_directory(&options.out))?;
     let start = State {
@@ -126,6 +141,7 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
         seed: options.seed,
         hyperparameters: hyper.clone(),
         dataset_sha256: dataset.split(TRAIN_SPLIT)?.sha256.clone(),
+        from,
     };
     let (mut model, mut optimizer, mut state) = match checkpoints.latest()? {
         Some((_, path)) if options.resume => restore(&path, model, optimizer, &start)?,
@@ -237,6 +253,7 @@ fn restore(
         ("the seed", state.seed != start.seed),
         ("the hyperparameters", state.hyperparameters != start.hyperparameters),
         ("the data", state.dataset_sha256 != start.dataset_sha256),
+        ("the earlier ranker", state.from != start.from),
     ]
     .into_iter()
     .filter_map(|(name, differs)| differs.then_some(name))

@@ -45,17 +45,24 @@ impl Counter {
     /// Keeps the names counted at least `minimum` times, and at least once. Returns the vocabulary,
     /// and the row of each provisional number.
     pub fn into_vocabulary(self, minimum: u32) -> (Vocabulary, Vec<u32>) {
-        let mut kept = Vec::new();
+        self.extend(Vocabulary::default(), minimum)
+    }
+
+    /// Adds the names counted so often to those of `known`, which all keep their rows.
+    pub fn extend(self, known: Vocabulary, minimum: u32) -> (Vocabulary, Vec<u32>) {
+        let Vocabulary { mut names, rows: of } = known;
         let mut rows = Vec::with_capacity(self.names.len());
         for (name, count) in self.names.into_iter().zip(self.counts) {
-            if count >= minimum.max(1) {
-                rows.push(FIRST + kept.len() as u32);
-                kept.push(name);
+            if let Some(&row) = of.get(&name) {
+                rows.push(row);
+            } else if count >= minimum.max(1) {
+                rows.push(FIRST + names.len() as u32);
+                names.push(name);
             } else {
                 rows.push(UNKNOWN);
             }
         }
-        (Vocabulary::from(kept), rows)
+        (Vocabulary::from(names), rows)
     }
 }
 
@@ -108,6 +115,17 @@ mod tests {
         assert_eq!(vocabulary.row("c"), UNKNOWN);
         assert_eq!(vocabulary.row("never"), UNKNOWN);
         assert_eq!(numbers.map(|number| rows[number as usize]), [2, 3, 2, UNKNOWN, 3, 2, UNKNOWN]);
+    }
+
+    #[test]
+    fn known_names_keep_their_rows_when_others_are_added() {
+        let mut counter = Counter::default();
+        let numbers = ["new", "b", "rare", "new"].map(|name| counter.number(name));
+        counter.count(&numbers);
+        let known = Vocabulary::from(vec!["a".to_owned(), "b".to_owned()]);
+        let (vocabulary, rows) = counter.extend(known, 2);
+        assert_eq!(["a", "b", "new", "rare"].map(|name| vocabulary.row(name)), [2, 3, 4, UNKNOWN]);
+        assert_eq!(numbers.map(|number| rows[number as usize]), [4, 3, UNKNOWN, 4]);
     }
 
     proptest! {

@@ -186,6 +186,7 @@ async fn train_ranker(args: &Args, context: &Context, journal: &mut Journal) -> 
         out: context.models_dir().join("ranker"),
         runs: context.runs_dir(),
         hyperparameters: Hyperparameters::default(),
+        from: None,
         seed: args.seed,
         device: DeviceChoice::Auto,
         checkpoint_every: 100,

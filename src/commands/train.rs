@@ -38,6 +38,9 @@ pub(crate) struct Ranker {
     /// Attributes of clips, with `KuaiRand`'s columns.
     #[arg(long, value_name = "FILE", requires = "impressions")]
     videos: Option<PathBuf>,
+    /// A ranker to go on from with newer examples: the daily refit.
+    #[arg(long, value_name = "DIR", requires = "dataset")]
+    from: Option<PathBuf>,
     /// Where the model goes [default: in the data directory, `models/ranker`, which `serve` loads, or
     /// `models/log-ranker` of impressions].
     #[arg(long)]
@@ -120,6 +123,7 @@ fn ranker(args: Ranker, context: &Context) -> anyhow::Result<()> {
             learning_rate: args.learning_rate.unwrap_or(defaults.learning_rate),
             ..defaults
         },
+        from: args.from,
         seed: args.seed,
         device: args.device,
         checkpoint_every: args.checkpoint_every,

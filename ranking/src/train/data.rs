@@ -43,7 +43,13 @@ pub(super) struct Data {
 }
 
 impl Data {
-    pub(super) fn read(dataset: &Dataset, hyper: &Hyperparameters) -> Result<Self> {
+    /// Reads the split. With the card of an earlier ranker, its names keep their rows and its features their
+    /// scale, so that its weights mean the same.
+    pub(super) fn read(
+        dataset: &Dataset,
+        hyper: &Hyperparameters,
+        earlier: Option<&ModelCard>,
+    ) -> Result<Self> {
         let (mut rows, mut outcomes) = (Rows::default(), Outcomes::default());
         let mut counters = Counters::default();
         for examples in dataset.examples(TRAIN_SPLIT)? {
@@ -62,11 +68,15 @@ impl Data {
         let held_out = train.split_off(kept);
 
         rows.count(&train, &mut counters);
-        let (tokens, token_rows) = counters.tokens.into_vocabulary(hyper.token_minimum);
-        let (videos, video_rows) = counters.videos.into_vocabulary(hyper.video_minimum);
+        let known = earlier.map(|card| card.vocabularies.clone()).unwrap_or_default();
+        let (tokens, token_rows) = counters.tokens.extend(known.tokens, hyper.token_minimum);
+        let (videos, video_rows) = counters.videos.extend(known.videos, hyper.video_minimum);
         rows.renumber(&token_rows, &video_rows);
 
-        let normaliser = Normaliser::fit(&train.iter().map(|&row| &rows.dense()[row]));
+        let normaliser = match earlier {
+            Some(card) => card.normaliser.clone(),
+            None => Normaliser::fit(&train.iter().map(|&row| &rows.dense()[row])),
+        };
         let durations = rows.dense().iter().map(|dense| duration(dense));
         let watches: Vec<(f32, f32)> = durations.zip(outcomes.watch_ms.iter().copied()).collect();
         let learnt: Vec<(f32, f32)> = train.iter().map(|&row| watches[row]).collect();
@@ -124,6 +134,7 @@ impl Data {
                 until_ms: times.iter().copied().max().unwrap_or(0),
                 dataset_sha256: state.dataset_sha256.clone(),
                 run_id: run_id.to_owned(),
+                from_run_id: state.from.clone(),
             },
             normaliser: self.normaliser,
             watch: self.watch,

@@ -75,7 +75,7 @@ fn what_calibrates_is_not_learnt_from() {
         let mut examples = fixture::examples(300, 2);
         examples[270..].iter_mut().for_each(late);
         fixture::write_dataset(root.path(), &[("train", &examples)]);
-        Data::read(&Dataset::open(root.path()).unwrap(), &hyper).unwrap()
+        Data::read(&Dataset::open(root.path()).unwrap(), &hyper, None).unwrap()
     };
     let plain = data_of(|_| {});
     let strange = data_of(|example| {
@@ -174,4 +174,47 @@ fn every_row_is_seen_once_an_epoch() {
         epoch.sort_unstable();
         assert_eq!(epoch, rows);
     }
+}
+
+#[test]
+fn a_refit_goes_on_from_what_an_earlier_ranker_knows() {
+    let (root, _) = fixture::trained();
+    let earlier = root.path().join("ranker");
+    let (_, card) = artifact::load(&earlier, &Device::flex()).unwrap();
+
+    // A few later examples, one clip of which is new.
+    let later = tempfile::tempdir().unwrap();
+    let mut examples = fixture::examples(2_000, 11).split_off(1_800);
+    for example in examples.iter_mut().filter(|example| example.input.video_id.as_str() == "v3") {
+        example.input.video_id = "new".into();
+    }
+    examples.extend(examples.clone());
+    fixture::write_dataset(&later.path().join("dataset"), &[("train", &examples)]);
+    let mut options = fixture::options(later.path());
+    options.hyperparameters.minimum_steps = 10;
+    options.hyperparameters.video_minimum = 1;
+
+    let log_loss = |model: &Path| {
+        let report = crate::evaluate(model, &root.path().join("dataset"), "test").unwrap();
+        report.tasks["click"].log_loss.unwrap()
+    };
+    finished(&options);
+    let from_nothing = log_loss(&options.out);
+    options.from = Some(earlier.clone());
+    finished(&options);
+    let refit = log_loss(&options.out);
+    assert!(refit < from_nothing - 0.2, "{refit} and {from_nothing}");
+
+    let (_, refitted) = artifact::load(&options.out, &Device::flex()).unwrap();
+    assert_eq!(refitted.trained.from_run_id, Some(card.trained.run_id));
+    assert_eq!(refitted.normaliser, card.normaliser);
+    let [known, now] = [card.vocabularies.videos, refitted.vocabularies.videos].map(Vec::<String>::from);
+    assert_eq!(now[..known.len()], known);
+    assert!(now[known.len()..].contains(&"new".to_owned()), "{now:?}");
+
+    options.hyperparameters.model.expert += 1;
+    let refused = train(&options).unwrap_err().to_string();
+    assert!(refused.contains("widths") && !refused.contains('\n'), "{refused}");
+    options.from = Some(later.path().join("nowhere"));
+    assert!(train(&options).unwrap_err().to_string().contains("no ranker"));
 }
