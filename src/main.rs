@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use kinora_ranking::rollout::Rankers;
 use kinora_serving::Config;
 
 use crate::output::Output;
@@ -74,6 +75,9 @@ enum Command {
     /// Time a model on this machine.
     #[command(subcommand)]
     Bench(commands::bench::Model),
+    /// See the versions of the feed's ranker, and say which is in force.
+    #[command(subcommand)]
+    Ranker(commands::ranker::Action),
     /// Generate a clip with sound from a prompt.
     Generate(commands::generate::Args),
     /// Manage access tokens.
@@ -99,6 +103,11 @@ impl Context {
 
     pub(crate) fn runs_dir(&self) -> PathBuf {
         self.data_dir().join("runs")
+    }
+
+    /// The versions of the feed's ranker.
+    pub(crate) fn rankers(&self) -> Rankers {
+        Rankers::at(self.models_dir().join("rankers"))
     }
 
     pub(crate) fn models_dir(&self) -> PathBuf {
@@ -186,6 +195,7 @@ fn run(command: Command, context: Context) -> anyhow::Result<()> {
             Command::Corpus(action) => commands::corpus::run(action, &context),
             Command::Distill(model) => commands::distill::run(model, &context),
             Command::Train(model) => commands::train::run(model, &context),
+            Command::Ranker(action) => commands::ranker::run(action, &context),
             Command::Bench(model) => commands::bench::run(model, &context),
             Command::Eval(model) => commands::eval::run(model, &context),
             Command::Generate(args) => commands::generate::run(&args, &context),

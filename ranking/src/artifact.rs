@@ -109,17 +109,22 @@ pub fn save(directory: &Path, model: &RankerModel, card: &ModelCard) -> Result<(
 
 /// Reads the ranker in `directory`.
 pub fn load(directory: &Path, device: &Device) -> Result<(RankerModel, ModelCard)> {
+    let card = card(directory)?;
+    let Vocabularies { tokens, videos } = &card.vocabularies;
+    let model = card.config.init(tokens.rows(), videos.rows(), device);
+    let model = weights::load_weights(model, &directory.join(WEIGHTS))?;
+    Ok((model, card))
+}
+
+/// Reads what is known of the ranker in `directory`, without its weights.
+pub fn card(directory: &Path) -> Result<ModelCard> {
     publish::recover(directory)?;
     let path = directory.join(MODEL);
     if !path.is_file() {
         return Err(RankingError::NoRanker { path: directory.to_owned() });
     }
     let json = fs::read(&path).map_err(FileError::at("read", &path))?;
-    let card = parse(&json).map_err(|reason| RankingError::ranker(&path, reason))?;
-    let Vocabularies { tokens, videos } = &card.vocabularies;
-    let model = card.config.init(tokens.rows(), videos.rows(), device);
-    let model = weights::load_weights(model, &directory.join(WEIGHTS))?;
-    Ok((model, card))
+    parse(&json).map_err(|reason| RankingError::ranker(&path, reason))
 }
 
 fn parse(json: &[u8]) -> Result<ModelCard, String> {

@@ -40,6 +40,12 @@ pub enum RankingError {
     NoRanker { path: PathBuf },
     #[error("`{}` is not a ranker that this version reads: {reason}", path.display())]
     Ranker { path: PathBuf, reason: String },
+    #[error("there is no ranker version `{version}`: {available}")]
+    NoVersion { version: String, available: String },
+    #[error("there is no ranker to roll back to: none was promoted before the one in force")]
+    NothingBefore,
+    #[error("`{}` does not name rankers as this version reads it: {reason}", path.display())]
+    Aliases { path: PathBuf, reason: String },
     #[error("cannot use the histories of `{}`, line {line}: {reason}", path.display())]
     Sequences { path: PathBuf, line: usize, reason: String },
     #[error("there is no retrieval model at `{}`: train one with `kinora train retrieval`", path.display())]

@@ -20,6 +20,7 @@ pub mod model;
 pub mod normalise;
 pub mod off_policy;
 pub mod retrieval;
+pub mod rollout;
 pub mod rows;
 pub mod scorer;
 pub mod train;

@@ -181,9 +181,10 @@ async fn train_ranker(args: &Args, context: &Context, journal: &mut Journal) -> 
         build_ranking(&lake, &dataset, &options, progress).await
     })
     .await?;
+    let rankers = context.rankers();
     let options = TrainOptions {
         dataset: dataset.clone(),
-        out: context.models_dir().join("ranker"),
+        out: rankers.path("v1"),
         runs: context.runs_dir(),
         hyperparameters: Hyperparameters::default(),
         from: None,
@@ -196,7 +197,10 @@ async fn train_ranker(args: &Args, context: &Context, journal: &mut Journal) -> 
     };
     match tokio::task::block_in_place(|| train(&options))? {
         TrainOutcome::Interrupted { .. } => return Err(interrupt::Interrupted::Resumable.into()),
-        TrainOutcome::Finished(_) => journal.record(|done| done.trained = true)?,
+        TrainOutcome::Finished(_) => {
+            rankers.promote("v1")?;
+            journal.record(|done| done.trained = true)?;
+        }
     }
     let report = tokio::task::block_in_place(|| kinora_ranking::evaluate(&options.out, &dataset, "eval"))?;
     if let Some(auc) = report.tasks.get("click").and_then(|click| click.auc) {

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use kinora_harness::device::{DeviceChoice, resolve};
 use kinora_pipelines::Lake;
-use kinora_ranking::Ranker;
 use kinora_serving::config::StorageConfig;
 use kinora_serving::db::Db;
 use kinora_training::generate::Generator;
@@ -43,13 +42,18 @@ pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
                 .map(|_| format!("{} is free", context.config.server.bind)),
         ),
     ];
-    let ranker = storage.models().join("ranker");
-    checks.push(if ranker.exists() {
-        check("ranker", Ranker::load(&ranker).map(|ranker| format!("version {}", ranker.version())))
-    } else {
-        let detail = "none yet: the feed falls back to popularity until `kinora train ranker`".to_owned();
-        Check { name: "ranker", ok: true, detail }
-    });
+    let rankers = context.rankers();
+    checks.push(check(
+        "ranker",
+        rankers.aliases().and_then(|aliases| {
+            let Some(champion) = aliases.champion else {
+                return Ok(
+                    "none yet: the feed falls back to popularity until `kinora train ranker`".to_owned()
+                );
+            };
+            rankers.load(&champion).map(|_| format!("{champion} is the champion"))
+        }),
+    ));
     let broken = checks.iter().filter(|check| !check.ok).count();
     context.output.result(&checks, || {
         let line = |check: &Check| {

@@ -15,6 +15,7 @@ pub(crate) mod generate;
 pub(crate) mod import;
 pub(crate) mod ingest;
 mod lake;
+pub(crate) mod ranker;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod sql;

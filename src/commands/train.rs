@@ -41,10 +41,13 @@ pub(crate) struct Ranker {
     /// A ranker to go on from with newer examples: the daily refit.
     #[arg(long, value_name = "DIR", requires = "dataset")]
     from: Option<PathBuf>,
-    /// Where the model goes [default: in the data directory, `models/ranker`, which `serve` loads, or
+    /// Where the model goes [default: in the data directory, a new version in `models/rankers`, or
     /// `models/log-ranker` of impressions].
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Make the new version the champion that the feed ranks by. The first version is it in any case.
+    #[arg(long, conflicts_with_all = ["out", "impressions"])]
+    promote: bool,
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Times that each example is seen; more than one overfits quickly.
@@ -112,10 +115,12 @@ fn log_ranker(args: Ranker, context: &Context) -> anyhow::Result<()> {
 
 fn ranker(args: Ranker, context: &Context) -> anyhow::Result<()> {
     let Some(dataset) = args.dataset else { return log_ranker(args, context) };
+    let rankers = context.rankers();
+    let version = if args.out.is_none() { Some(rankers.next()?) } else { None };
     let defaults = Hyperparameters::default();
     let options = TrainOptions {
         dataset,
-        out: args.out.unwrap_or_else(|| context.models_dir().join("ranker")),
+        out: version.as_deref().map(|version| rankers.path(version)).or(args.out).unwrap_or_default(),
         runs: context.runs_dir(),
         hyperparameters: Hyperparameters {
             epochs: args.epochs.unwrap_or(defaults.epochs),
@@ -134,9 +139,23 @@ fn ranker(args: Ranker, context: &Context) -> anyhow::Result<()> {
     match tokio::task::block_in_place(|| train(&options))? {
         TrainOutcome::Interrupted { .. } => Err(interrupt::Interrupted::Resumable.into()),
         TrainOutcome::Finished(report) => {
+            let is_promoted = match &version {
+                Some(version) if args.promote || rankers.aliases()?.champion.is_none() => {
+                    rankers.promote(version)?;
+                    true
+                }
+                _ => false,
+            };
             context.output.result(&report, || {
+                let next = match &version {
+                    Some(version) if is_promoted => format!("; {version} is the champion"),
+                    Some(version) => {
+                        format!("; try it with `kinora ranker shadow {version}`, or `promote` it")
+                    }
+                    None => String::new(),
+                };
                 format!(
-                    "ranker in {}: {} examples, {} steps, loss {:.4}, {:.0} s; run {}",
+                    "ranker in {}: {} examples, {} steps, loss {:.4}, {:.0} s; run {}{next}",
                     report.model.display(),
                     report.rows,
                     report.steps,

@@ -136,9 +136,13 @@ fn a_missing_or_foreign_model_is_named() {
     let line =
         fail(kinora(dir.path()).args(["eval", "ranker", "--model", "nowhere", "--dataset", "nothing"]));
     assert!(line.contains("nowhere"), "{line}");
-    fs::create_dir(dir.path().join("models")).unwrap();
-    fs::create_dir(dir.path().join("models/ranker")).unwrap();
-    fs::write(dir.path().join("models/ranker/model.json"), "{}").unwrap();
+    fs::create_dir_all(dir.path().join("models/rankers/v1")).unwrap();
+    fs::write(dir.path().join("models/rankers/v1/model.json"), "{}").unwrap();
+    for arguments in [["ranker", "promote", "v1"], ["ranker", "shadow", "v2"]] {
+        let line = fail(kinora(dir.path()).args(arguments));
+        assert!(line.contains("ranker") && line.contains("v1"), "{line}");
+    }
+    fs::write(dir.path().join("models/rankers/aliases.json"), r#"{"champion":"v1"}"#).unwrap();
     let line = fail(kinora(dir.path()).args(["serve", "--bind", "127.0.0.1:0"]));
     assert!(line.contains("ranker"), "{line}");
 }

@@ -45,7 +45,7 @@ fn platform() -> (tempfile::TempDir, Server, Value) {
     let dataset = here.join("set");
     succeed(kinora(here).args(["dataset", "ranking", "--out"]).arg(&dataset));
     succeed(kinora(here).args(["train", "ranker", "--seed", "1", "--dataset"]).arg(&dataset));
-    let model = here.join("models/ranker");
+    let model = here.join("models/rankers/v1");
     let report = succeed_json(
         kinora(here).args(["eval", "ranker", "--model"]).arg(model).arg("--dataset").arg(&dataset),
     );

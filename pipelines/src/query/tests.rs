@@ -88,6 +88,54 @@ async fn an_experiment_is_compared_over_people() {
 }
 
 #[tokio::test]
+async fn a_ranker_in_the_shadow_is_compared_with_the_one_in_force() {
+    let directory = TempDir::new().unwrap();
+    let lake = Lake::open(directory.path()).await.unwrap();
+    let mut events = Vec::new();
+    for number in 0..40_u64 {
+        let mut shown = event(
+            number,
+            EventKind::Impression,
+            START_MS + number as i64 * 1000,
+            "u1",
+            &format!("v{number}"),
+        );
+        let is_clicked = number % 4 == 0;
+        // The champion knows nothing; the shadow knows all but one click in five.
+        let tried = if is_clicked && number % 20 != 0 { 0.9 } else { 0.1 };
+        for (name, value) in [
+            ("predicted_click", 0.25),
+            ("shadow_predicted_click", tried),
+            ("predicted_like", 0.1),
+            ("shadow:v2", 1.0),
+        ] {
+            shown.features.insert(name.to_owned(), value);
+        }
+        if is_clicked {
+            events.push(outcome(1000 + number, EventKind::Click, 5, &shown));
+        }
+        events.push(shown);
+    }
+    events.push(event(900, EventKind::Impression, START_MS, "u2", "v1"));
+    ingest_events(&lake, "test", events, NOW_MS).await.unwrap();
+
+    let rows = ask(&lake, "select * from shadow_results").await.unwrap().to_json_rows().unwrap();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!((&rows[0]["shadow"], &rows[0]["task"]), (&"v2".into(), &"click".into()));
+    let near = |name: &str, expected: f64| {
+        let value = rows[0][name].as_f64().unwrap();
+        assert!((value - expected).abs() < 1e-6, "{name}: {value} and {expected}");
+    };
+    near("impressions", 40.0);
+    near("positives", 10.0);
+    near("champion_auc", 0.5);
+    // Eight of ten clicks are above all else, two are level with the thirty others.
+    near("shadow_auc", 0.8 + 0.2 * 0.5);
+    near("champion_log_loss", -(0.25 * 0.25_f64.ln() + 0.75 * 0.75_f64.ln()));
+    near("shadow_log_loss", -(8.0 * 0.9_f64.ln() + 2.0 * 0.1_f64.ln() + 30.0 * 0.9_f64.ln()) / 40.0);
+}
+
+#[tokio::test]
 async fn an_empty_lake_has_all_its_tables() {
     let directory = TempDir::new().unwrap();
     let lake = Lake::open(directory.path()).await.unwrap();

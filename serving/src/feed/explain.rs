@@ -133,7 +133,7 @@ pub(super) async fn missing(
     let now_ms = app.clock.now_ms();
     let asked = Asked::gather(&app, &user_id, None, PAGE_SIZE as usize, now_ms).await?;
     let pool = Pool::gather(&app).await?;
-    let page = rank(&app, &asked, &pool).await?;
+    let page = rank(&app, &asked, &pool).await?.page;
     let video = VideoId::new(video_id.clone());
     let position = page.items.iter().position(|item| item.candidate.video_id == video);
     let fate = page.fates.get(&video).filter(|_| position.is_none()).copied();

@@ -5,12 +5,13 @@
 //! values and records its answer. INVARIANT: the switches, blocks and guardians' limits in force
 //! at this moment decide what the recipe may see.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::extract::State;
 use kinora_ranking::feed::recipe;
-use kinora_ranking::feed::{FeedItem, FeedPage, Why};
-use kinora_schema::ranking::RankingInput;
+use kinora_ranking::feed::{FeedItem, FeedPage, Inputs, Weights, Why};
+use kinora_schema::ranking::Task;
 use kinora_schema::{CreatorId, Event, EventId, EventKind, VideoId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -27,6 +28,7 @@ use crate::posts::Post;
 pub(crate) use controls::see_less;
 use gather::{Asked, Pool};
 pub use state::{FeedError, FeedState};
+use state::{InForce, Shadow};
 
 mod controls;
 mod explain;
@@ -102,14 +104,23 @@ async fn feed(
 
     let asked = Asked::gather(&app, &viewer.user_id, parameters.cursor, limit, now_ms).await?;
     let pool = Pool::gather(&app).await?;
-    let page = rank(&app, &asked, &pool).await?;
+    let Ranked { page, inputs, in_force } = rank(&app, &asked, &pool).await?;
 
     let shown: Vec<Shown> =
         page.items.iter().filter_map(|item| Shown::of(&asked, &pool, item, now_ms)).collect();
     record(&app, &asked, &shown).await?;
-    let events: Vec<Event> = shown.iter().map(|shown| shown.event.clone()).collect();
+    let mut events: Vec<Event> = shown.iter().map(|shown| shown.event.clone()).collect();
     let interactions = app.interactions.clone();
+    let weights = app.config.feed.recipe(&asked.query).weights;
     tokio::spawn(async move {
+        // Behind the response: what is tried in the shadow takes no time of anybody's.
+        let scored = tokio::task::spawn_blocking(move || {
+            if let Some(shadow) = &in_force.shadow {
+                shadow.score(&inputs, &weights, &mut events);
+            }
+            events
+        });
+        let Ok(events) = scored.await else { return };
         if let Err(error) = interactions.append(events).await {
             tracing::warn!(error = %error, "impressions were served but not logged");
         }
@@ -124,8 +135,16 @@ async fn feed(
     }))
 }
 
+/// A page, and what it was ranked by.
+struct Ranked {
+    page: FeedPage,
+    /// Of the clips on the page; empty where nothing personal may be used.
+    inputs: Inputs,
+    in_force: Arc<InForce>,
+}
+
 /// Computes features and scores on a blocking thread.
-async fn rank(app: &App, asked: &Asked, pool: &Pool) -> ApiResult<FeedPage> {
+async fn rank(app: &App, asked: &Asked, pool: &Pool) -> ApiResult<Ranked> {
     let app = app.clone();
     let query = asked.query.clone();
     let mut candidates = pool.candidates.clone();
@@ -133,17 +152,39 @@ async fn rank(app: &App, asked: &Asked, pool: &Pool) -> ApiResult<FeedPage> {
         let features = app.interactions.features();
         let viewer = Some(&query.user_id).filter(|_| query.personalised);
         let viewing = features.viewing(viewer, query.now_ms, SURFACE);
-        let inputs: HashMap<VideoId, RankingInput> = candidates
+        let mut inputs: Inputs = candidates
             .iter()
             .map(|candidate| (candidate.video_id.clone(), viewing.input(&candidate.video_id)))
             .collect();
         app.feed.set_engagement(&query, &mut candidates, &features);
         drop(features);
         let recipe = app.config.feed.recipe(&query);
-        recipe::rank(&query, candidates, &inputs, app.feed.ranker(), &recipe)
+        let in_force = app.feed.rankers();
+        let page = recipe::rank(&query, candidates, &inputs, in_force.champion.as_ref(), &recipe);
+        let shown = |video_id: &VideoId| page.items.iter().any(|item| item.candidate.video_id == *video_id);
+        inputs.retain(|video_id, _| query.personalised && shown(video_id));
+        Ranked { page, inputs, in_force }
     })
     .await
     .map_err(ApiError::internal)
+}
+
+impl Shadow {
+    /// Logs what this version expects of what was shown, beside what the champion expected.
+    fn score(&self, inputs: &Inputs, weights: &Weights, events: &mut [Event]) {
+        for event in events {
+            let Some(input) = inputs.get(&event.video_id) else { continue };
+            let Ok(predictions) = self.ranker.score([input]) else { return };
+            for prediction in predictions {
+                let expected = Task::ALL.into_iter().map(|task| {
+                    (format!("shadow_predicted_{}", task.as_str()), prediction.probability(task))
+                });
+                event.features.extend(expected);
+                event.features.insert("shadow_value".to_owned(), weights.value(&prediction));
+                event.features.insert(format!("shadow:{}", self.version), 1.0);
+            }
+        }
+    }
 }
 
 /// One item as it is answered and as it is logged.

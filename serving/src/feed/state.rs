@@ -1,29 +1,57 @@
-//! What the feed keeps between requests: the ranker, where one was trained, and the engagement
-//! that everyone without personalisation is shown by.
+//! What the feed keeps between requests: the rankers in force, and the engagement that everyone without
+//! personalisation is shown by.
 //!
 //! INVARIANT: within an hour two people without personalisation are ranked by the same numbers:
-//! one person's scrolling must not show in another's order.
+//! one person's scrolling must not show in another's order. And a ranker that cannot be loaded never takes
+//! the place of one that can.
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use kinora_pipelines::features::FeatureState;
 use kinora_ranking::feed::{Candidate, Engagement, FeedQuery};
+use kinora_ranking::rollout::{Aliases, Rankers};
 use kinora_ranking::{Ranker, RankingError};
 use kinora_schema::VideoId;
 use thiserror::Error;
 
 const HOUR_MS: i64 = 3_600_000;
+/// How often the names of the rankers are read again.
+const FOLLOWED_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Error)]
 #[error("cannot load the feed's ranker")]
 pub struct FeedError(#[from] RankingError);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FeedState {
-    ranker: Option<Ranker>,
+    rankers: Rankers,
+    in_force: RwLock<Arc<InForce>>,
+    followed: Mutex<Followed>,
     shared: Mutex<Shared>,
+}
+
+/// The rankers of one moment. A request keeps to those that it began with.
+#[derive(Debug, Default)]
+pub(super) struct InForce {
+    pub(super) champion: Option<Ranker>,
+    pub(super) shadow: Option<Shadow>,
+}
+
+/// A version that scores what the champion showed.
+#[derive(Debug)]
+pub(super) struct Shadow {
+    pub(super) version: String,
+    pub(super) ranker: Ranker,
+}
+
+/// When the names were read last, and what they were.
+#[derive(Debug)]
+struct Followed {
+    read: Instant,
+    aliases: Aliases,
 }
 
 /// The engagement of this hour, as it was when each clip was first asked for.
@@ -34,18 +62,57 @@ struct Shared {
 }
 
 impl FeedState {
-    /// Loads the ranker in `models_dir/ranker`, where there is one.
+    /// Loads the rankers that `models_dir/rankers` names, where it names any.
     pub fn load(models_dir: &Path) -> Result<Self, FeedError> {
-        let ranker = match Ranker::load(&models_dir.join("ranker")) {
-            Ok(ranker) => Some(ranker),
-            Err(RankingError::NoRanker { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Self { ranker, shared: Mutex::default() })
+        let rankers = Rankers::at(models_dir.join("rankers"));
+        let aliases = rankers.aliases()?;
+        let in_force = InForce::load(&rankers, &aliases)?;
+        Ok(Self {
+            rankers,
+            in_force: RwLock::new(Arc::new(in_force)),
+            followed: Mutex::new(Followed { read: Instant::now(), aliases }),
+            shared: Mutex::default(),
+        })
     }
 
-    pub(super) fn ranker(&self) -> Option<&Ranker> {
-        self.ranker.as_ref()
+    /// The rankers in force. Follows the names once a second, and then loads what they point to: to be called
+    /// where blocking is allowed.
+    pub(super) fn rankers(&self) -> Arc<InForce> {
+        // Whoever comes while another loads goes on with what there is.
+        if let Ok(mut followed) = self.followed.try_lock()
+            && followed.read.elapsed() >= FOLLOWED_EVERY
+        {
+            self.follow(&mut followed);
+        }
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn follow(&self, followed: &mut Followed) {
+        followed.read = Instant::now();
+        let loaded = self.rankers.aliases().and_then(|aliases| {
+            if aliases == followed.aliases {
+                return Ok(None);
+            }
+            // Remembered even where loading fails, so that the failure is told once.
+            followed.aliases = aliases;
+            InForce::load(&self.rankers, &followed.aliases).map(Some)
+        });
+        match loaded {
+            Ok(None) => {}
+            Ok(Some(in_force)) => {
+                tracing::info!(aliases = ?followed.aliases, "the feed follows other rankers");
+                *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+            }
+            Err(error) => {
+                metrics::counter!("kinora_ranker_load_failures_total").increment(1);
+                tracing::error!(%error, "the feed keeps its ranker: the one named cannot be loaded");
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn follow_now(&self) {
+        self.follow(&mut self.followed.lock().unwrap());
     }
 
     /// Fills in how people have taken to each clip.
@@ -70,5 +137,16 @@ impl FeedState {
             let engagement = features.engagement(&candidate.video_id);
             candidate.engagement = *shared.engagement.entry(candidate.video_id.clone()).or_insert(engagement);
         }
+    }
+}
+
+impl InForce {
+    fn load(rankers: &Rankers, aliases: &Aliases) -> Result<Self, RankingError> {
+        let champion = aliases.champion.as_deref().map(|version| rankers.load(version)).transpose()?;
+        let shadow = aliases.shadow.clone().map(|version| {
+            let ranker = rankers.load(&version)?;
+            Ok::<_, RankingError>(Shadow { version, ranker })
+        });
+        Ok(Self { champion, shadow: shadow.transpose()? })
     }
 }

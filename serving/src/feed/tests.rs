@@ -1,6 +1,14 @@
 use std::collections::HashSet;
 
+use kinora_harness::device::DeviceChoice;
+use kinora_harness::interrupt::Interrupt;
+use kinora_harness::progress::Mode;
+use kinora_pipelines::Lake;
+use kinora_pipelines::dataset::{DatasetOptions, Split, build_ranking};
+use kinora_pipelines::simulate::{SimulationConfig, load_simulation, simulate};
 use kinora_ranking::feed::{Arm, Experiment, Weights};
+use kinora_ranking::rollout::Rankers;
+use kinora_ranking::{Hyperparameters, TrainOptions, TrainOutcome, train};
 use kinora_schema::EventId;
 use serde_json::{Value, json};
 
@@ -250,4 +258,95 @@ async fn an_experiment_draws_people_apart_and_logs_it_and_leaves_out_who_is_not_
     }
     let expected = ["control", "more"].map(|arm| format!("feed-2+follows:{arm}/popularity"));
     assert_eq!(policies, expected.into());
+}
+
+/// Two versions of a ranker beside each other, trained on a small simulation.
+async fn rankers(test: &TestApp) -> Rankers {
+    let lake = Lake::open(test.app.config.storage.data_dir.join("simulated")).await.unwrap();
+    let config =
+        SimulationConfig { users: 30, videos: 40, creators: 4, days: 2, ..SimulationConfig::new(3, NOW_MS) };
+    load_simulation(&lake, &simulate(&config).unwrap(), NOW_MS + 10 * 86_400_000).await.unwrap();
+    let dataset = test.app.config.storage.data_dir.join("dataset");
+    let split = Split { name: "train".to_owned(), from_ms: 0, until_ms: i64::MAX };
+    let options = DatasetOptions { splits: vec![split], ..DatasetOptions::default() };
+    build_ranking(&lake, &dataset, &options, &mut |_| ()).await.unwrap();
+    let rankers = Rankers::at(test.app.config.storage.models().join("rankers"));
+    for seed in [1, 2] {
+        let options = TrainOptions {
+            dataset: dataset.clone(),
+            out: rankers.path(&format!("v{seed}")),
+            runs: test.app.config.storage.data_dir.join("runs"),
+            hyperparameters: Hyperparameters { minimum_steps: 5, ..Hyperparameters::default() },
+            from: None,
+            seed,
+            device: DeviceChoice::Cpu,
+            checkpoint_every: 1000,
+            resume: false,
+            interrupt: Interrupt::new(),
+            progress: Mode::Silent,
+        };
+        assert!(matches!(train(&options).unwrap(), TrainOutcome::Finished(_)));
+    }
+    rankers
+}
+
+#[tokio::test]
+async fn another_ranker_comes_into_force_and_goes_without_a_restart() {
+    let test = platform().await;
+    let viewer = test.user("viv").await;
+    let rankers = rankers(&test).await;
+    let policy = async || {
+        test.app.feed.follow_now();
+        test.get("/v1/feed?limit=3", &viewer).await.expect(200)["policy"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(policy().await, "feed-2/popularity");
+    rankers.promote("v1").unwrap();
+    let first = policy().await;
+    rankers.promote("v2").unwrap();
+    let second = policy().await;
+    assert!(first.starts_with("feed-2/ranker-") && second != first, "{first} and {second}");
+    rankers.roll_back().unwrap();
+    assert_eq!(policy().await, first);
+
+    // What cannot be loaded does not come into force, however it came to be named.
+    rankers.promote("v2").unwrap();
+    std::fs::write(rankers.path("v2").join("weights.safetensors"), "cut short").unwrap();
+    assert_eq!(policy().await, first);
+    rankers.roll_back().unwrap();
+    assert_eq!(policy().await, first);
+}
+
+#[tokio::test]
+async fn a_ranker_in_the_shadow_is_logged_and_changes_nothing() {
+    let test = platform().await;
+    let (viewer, private) = (test.user("viv").await, test.user("priv").await);
+    let switches = json!({ "personalisation": false });
+    assert!(test.put("/v1/me/switches", &private, switches).await.status.is_success());
+    let rankers = rankers(&test).await;
+    rankers.promote("v1").unwrap();
+    test.app.feed.follow_now();
+    let before = test.get("/v1/feed?limit=6", &viewer).await.expect(200);
+    rankers.shadow(Some("v2")).unwrap();
+    test.app.feed.follow_now();
+    let with = test.get("/v1/feed?limit=6", &viewer).await.expect(200);
+    assert_eq!((&before["policy"], ids(&before).len()), (&with["policy"], ids(&with).len()));
+    test.get("/v1/feed?limit=6", &private).await.expect(200);
+
+    let analyst = test.token("ann", Role::Analyst).await;
+    let question = json!({ "query":
+        "select user_id, sum(case when features like '%\"shadow:v2\":1%' then 1 else 0 end) as tried, count(*) as shown
+         from events where kind = 'impression' group by user_id order by user_id" });
+    let expected = json!([
+        { "user_id": "priv", "tried": 0, "shown": 6 }, { "user_id": "viv", "tried": 6, "shown": 12 }
+    ]);
+    let mut rows = Value::Null;
+    for _ in 0..200 {
+        settle(&test.app).await;
+        rows = test.post("/v1/sql", &analyst, question.clone()).await.expect(200)["rows"].clone();
+        if rows == expected {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(rows, expected);
 }
