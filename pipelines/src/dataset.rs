@@ -33,7 +33,7 @@ use crate::progress::{OnProgress, Progress};
 use crate::replay::{catalog_state, for_each_event};
 
 /// Version of the layout, in [`DatasetManifest::format`].
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Name of the manifest beside the splits.
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Examples laid out at a time.
@@ -319,6 +319,7 @@ fn example(
         impression_id: event_id.to_string(),
         user_id: user_id.as_str().to_owned(),
         event_time_ms: *event_time_ms,
+        position: impression.position.and_then(|position| u16::try_from(position).ok()),
         input: state.input(user_id, video_id, *event_time_ms, surface),
         labels,
         watch_ms,

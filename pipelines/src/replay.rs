@@ -66,7 +66,8 @@ pub(crate) async fn for_each_event(
     let sorted = "set datafusion.optimizer.prefer_hash_join = false";
     context.sql(sorted).await.map_err(PipelineError::Read)?;
     let sql = "select e.event_id, e.kind, greatest(e.event_time_ms, i.event_time_ms + 1) as event_time_ms,
-            e.user_id, e.video_id, e.creator_id, e.impression_id, e.watch_ms, e.duration_ms, e.surface
+            e.user_id, e.video_id, e.creator_id, e.impression_id, e.watch_ms, e.duration_ms,
+            e.position, e.surface
         from events e left join (
             select event_id, event_time_ms, user_id, video_id from events where kind = 'impression'
         ) i on i.event_id = case when e.kind <> 'impression' then e.impression_id end

@@ -20,7 +20,7 @@ use crate::rows::Vocabularies;
 use crate::train::Hyperparameters;
 use crate::watch::WatchQuantiles;
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const KIND: &str = "kinora-ranker";
 const WEIGHTS: &str = "weights.safetensors";
 const MODEL: &str = "model.json";

@@ -23,7 +23,7 @@ use crate::calibrate::Platt;
 use crate::error::{RankingError, Result};
 use crate::feed::recipe::{Recipe, rank};
 use crate::feed::{AgeBand, CameoConsent, Candidate, FeedQuery, Inputs, Moderation, Steering};
-use crate::model::{self, HEADS, Lookup, RankerConfig};
+use crate::model::{self, HEADS, Lookup, PLACES, RankerConfig};
 use crate::normalise::{BINS, Normaliser};
 use crate::rows::{Counters, Rows, Vocabularies};
 use crate::scorer::Ranker;
@@ -87,6 +87,7 @@ pub struct Shape {
     pub tower: usize,
     pub heads: usize,
     pub tasks: usize,
+    pub places: usize,
     pub token_rows: usize,
     pub video_rows: usize,
     pub user_tokens: usize,
@@ -137,13 +138,12 @@ pub fn benchmark(options: BenchmarkOptions) -> Result<BenchmarkReport> {
     for input in &inputs {
         rows.push(input, &mut &ranker.card.vocabularies);
     }
-    let all: Vec<usize> = (0..candidates).collect();
     let by_id: Inputs = inputs.iter().map(|input| (input.video_id.clone(), input.clone())).collect();
     let (query, clips) = (query(), clips(&mut rng, &inputs));
     let page = || rank(&query, clips.clone(), &by_id, Some(&ranker), &Recipe::default());
 
     let core = core()?;
-    let network = Times::of(core.install(|| timed(pages, || ranker.logits(&rows, &all).into_data())));
+    let network = Times::of(core.install(|| timed(pages, || ranker.logits(&rows))));
     let score = Times::of(core.install(|| timed(pages, || ranker.score(&inputs))));
     let whole = Times::of(core.install(|| timed(pages, page)));
     let load = load(threads, pages, &page)?;
@@ -241,12 +241,14 @@ fn training(inputs: &[RankingInput], history: usize, steps: usize, device: &Devi
     let mut model = seeded(&device, 1, || RankerConfig::default().init(WORDS, VIDEOS, &device));
     let mut optimizer = AdamWConfig::new().init();
     let targets = vec![0.1_f32; batch * HEADS];
+    let places: Vec<i32> = (0..batch as u16).map(|row| model::place(Some(row % 10))).collect();
     let mut times_ms = Vec::with_capacity(steps);
     for step in 0..steps + WARM_UP {
         let started = Instant::now();
         let batch_rows = rows.batch(&all, &normaliser, None, &device);
         let targets = Tensor::<2>::from_data(TensorData::new(targets.clone(), [batch, HEADS]), &device);
-        let loss = model::loss(model.forward(batch_rows), targets);
+        let places = Tensor::from_data(TensorData::new(places.clone(), [batch, 1]), &device);
+        let loss = model::loss(model.forward(batch_rows) + model.of_places(places), targets);
         let value = loss.clone().detach();
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(1e-3, model, gradients);
@@ -274,6 +276,7 @@ fn shape(ranker: &Ranker) -> Shape {
         tower,
         heads: HEADS,
         tasks: TASKS,
+        places: PLACES,
         token_rows: tokens.rows(),
         video_rows: videos.rows(),
         user_tokens,

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{RankingError, Result};
 
 /// The manifest format that this version reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Rows decoded at once.
 const BATCH_ROWS: usize = 4096;
 
@@ -161,7 +161,7 @@ mod tests {
         let json = fs::read_to_string(&manifest).unwrap();
         fs::write(&manifest, json.replace("user_click_rate", "user_click_ratio")).unwrap();
         assert!(error(root.path()).contains("dense features"));
-        fs::write(&manifest, json.replace("\"format\":1", "\"format\":9")).unwrap();
+        fs::write(&manifest, json.replace("\"format\":2", "\"format\":9")).unwrap();
         assert!(error(root.path()).contains("format is 9"), "{}", error(root.path()));
         fs::write(&manifest, "{").unwrap();
         assert!(!error(root.path()).contains('\n'));

@@ -59,6 +59,7 @@ pub(crate) fn examples(count: usize, seed: u64) -> Vec<RankingExample> {
                 impression_id: format!("i{row}"),
                 user_id: format!("u{user}"),
                 event_time_ms: 1_700_000_000_000 + 1_000 * row as i64,
+                position: Some((row % 10) as u16),
                 input: RankingInput {
                     video_id: item.video_id,
                     dense,
@@ -98,7 +99,7 @@ pub(crate) fn write_dataset(directory: &Path, splits: &[(&str, &[RankingExample]
         }
     });
     let manifest = DatasetManifest {
-        format: 1,
+        format: 2,
         table_versions: [("events".to_owned(), 1)].into(),
         code_version: "test".to_owned(),
         dense_features: DENSE_FEATURES.iter().map(ToString::to_string).collect(),

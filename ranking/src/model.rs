@@ -4,6 +4,8 @@
 //! (DIN); a few experts are mixed for each head (`MMoE`), so that a rare outcome can lean on a
 //! common one without being drowned by it. No dataset, optimizer or file is known here.
 
+pub use page::PageModel;
+
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::activation::{relu, softmax};
@@ -17,10 +19,20 @@ use crate::rows::{Batch, ClipsBatch, PeopleBatch, Rows, Viewers};
 use crate::train::read_floats;
 use crate::vocabulary::PADDING;
 
+mod page;
+
 /// Heads: one a task, and last the watch quantile.
 pub const HEADS: usize = TASKS + 1;
 /// The head of the watch quantile.
 pub const WATCH_HEAD: usize = TASKS;
+
+/// Places that are told apart, the unknown one first; all further ones are one.
+pub const PLACES: usize = 65;
+
+/// The number of a place.
+pub fn place(position: Option<u16>) -> i32 {
+    position.map_or(0, |position| 1 + i32::from(position).min(PLACES as i32 - 2))
+}
 
 /// Standard deviation of initial embeddings. Small beside the dense features, so that an id must
 /// earn its say; much smaller, and products of two embeddings would take long to say anything.
@@ -89,6 +101,7 @@ impl RankerConfig {
             heads: stacked(HEADS, self.tower, 1),
             wide: LinearConfig::new(DENSE + self.bins, HEADS).with_bias(false).init(device),
             bias: Initializer::Zeros.init([HEADS], device),
+            places: EmbeddingConfig::new(PLACES, HEADS).with_initializer(Initializer::Zeros).init(device),
             experts: self.experts,
         }
     }
@@ -114,6 +127,7 @@ pub struct RankerModel {
     heads: Param<Tensor<3>>,
     wide: Linear,
     bias: Param<Tensor<1>>,
+    places: Embedding,
     #[module(skip)]
     experts: usize,
 }
@@ -142,7 +156,18 @@ impl RankerModel {
     ///
     /// - output: `[rows, HEADS]`, logits
     pub fn forward(&self, batch: Batch) -> Tensor<2> {
-        self.answer(self.look_up(batch.clips), batch.people, batch.viewers)
+        self.answer(self.look_up(batch.clips), &batch.people, batch.viewers)
+    }
+
+    /// What a place adds to the logits of whatever is shown there. Training adds it, so that attention fading
+    /// down the page is not taken for dislike; scores are without it, because the feed ranks before there
+    /// are places (Guo and others, `RecSys` 2019).
+    ///
+    /// # Shapes
+    ///
+    /// - places: `[rows, 1]`, by [`place`]; output: `[rows, HEADS]`
+    pub fn of_places(&self, places: Tensor<2, Int>) -> Tensor<2> {
+        self.places.forward(places).squeeze_dim::<2>(1)
     }
 
     /// What the tables say of the rows' clips and moments. [`Lookup`] says the same without tensors.
@@ -158,7 +183,7 @@ impl RankerModel {
     /// # Shapes
     ///
     /// - output: `[rows, HEADS]`
-    pub fn answer(&self, clips: Clips, people: PeopleBatch, viewers: Viewers) -> Tensor<2> {
+    pub fn answer(&self, clips: Clips, people: &PeopleBatch, viewers: Viewers) -> Tensor<2> {
         let Clips { dense, clip, moment, target } = clips;
         let [rows, _] = dense.dims();
         let People { user, interest, average } = self.people(target.clone(), people, viewers);
@@ -199,12 +224,10 @@ impl RankerModel {
     /// # Shapes
     ///
     /// - target: `[rows, d]`
-    fn people(&self, target: Tensor<2>, people: PeopleBatch, viewers: Viewers) -> People {
-        let user = self.pool(people.tokens);
+    fn people(&self, target: Tensor<2>, people: &PeopleBatch, viewers: Viewers) -> People {
+        let user = self.pool(people.tokens.clone());
         let mask = present(&people.history);
-        let items = self.videos.forward(people.history)
-            + self.outcomes.forward(people.outcomes)
-            + self.recency.forward(people.recency);
+        let items = self.items(people);
         let keys = self.key.forward(items.clone());
         let count = mask.clone().sum_dim(1).clamp_min(1.0);
         let average = (items.clone() * (mask.clone() / count).unsqueeze_dim::<3>(2)).sum_dim(1);
@@ -230,6 +253,13 @@ impl RankerModel {
                 People { user, interest, average }
             }
         }
+    }
+
+    /// The items of people's histories, `[people, items, d]`.
+    fn items(&self, people: &PeopleBatch) -> Tensor<3> {
+        self.videos.forward(people.history.clone())
+            + self.outcomes.forward(people.outcomes.clone())
+            + self.recency.forward(people.recency.clone())
     }
 
     /// The experts' answers, mixed for each head.
@@ -281,6 +311,14 @@ pub struct Lookup {
     videos: Table,
 }
 
+/// What is found for rows, one after another: dense features with the sum of their bins, clips, and clips with
+/// their own row.
+struct Found {
+    dense: Vec<f32>,
+    clips: Vec<f32>,
+    targets: Vec<f32>,
+}
+
 #[derive(Debug)]
 struct Table {
     width: usize,
@@ -309,11 +347,27 @@ impl Lookup {
         Ok(Self { bins: bins?, tokens: tokens?, videos: videos? })
     }
 
-    /// What the tables say of `rows`.
+    /// What the tables say of `rows`, as tensors.
     pub fn look_up(&self, rows: &Rows, at: &[usize], normaliser: &Normaliser, device: &Device) -> Clips {
+        let d = self.tokens.width;
+        let tensor = |values, width| Tensor::from_data(TensorData::new(values, [at.len(), width]), device);
+        let mut moments = vec![0.0; at.len() * d];
+        for (sum, &row) in moments.chunks_exact_mut(d).zip(at) {
+            self.pool(rows.moment(row), sum);
+        }
+        let Found { dense, clips, targets } = self.find(rows, at, normaliser);
+        Clips {
+            dense: tensor(dense, DENSE + self.bins.width),
+            clip: tensor(clips, d),
+            moment: tensor(moments, d),
+            target: tensor(targets, d),
+        }
+    }
+
+    fn find(&self, rows: &Rows, at: &[usize], normaliser: &Normaliser) -> Found {
         let (wide, d) = (DENSE + self.bins.width, self.tokens.width);
         let mut dense = vec![0.0; at.len() * wide];
-        let [mut clips, mut moments, mut targets] = std::array::from_fn(|_| vec![0.0; at.len() * d]);
+        let [mut clips, mut targets] = std::array::from_fn(|_| vec![0.0; at.len() * d]);
         let (mut standard, mut bins) = (Vec::with_capacity(DENSE), Vec::with_capacity(DENSE));
         for (place, &row) in at.iter().enumerate() {
             standard.clear();
@@ -325,20 +379,13 @@ impl Lookup {
                 self.bins.add(bin as u32, sum);
             }
 
-            let (video, clip_tokens, moment_tokens) = rows.names(row);
+            let (video, tokens) = rows.clip(row);
             let own = place * d..(place + 1) * d;
-            self.pool(clip_tokens, &mut clips[own.clone()]);
-            self.pool(moment_tokens, &mut moments[own.clone()]);
+            self.pool(tokens, &mut clips[own.clone()]);
             targets[own.clone()].copy_from_slice(&clips[own.clone()]);
             self.videos.add(video, &mut targets[own]);
         }
-        let tensor = |values, width| Tensor::from_data(TensorData::new(values, [at.len(), width]), device);
-        Clips {
-            dense: tensor(dense, wide),
-            clip: tensor(clips, d),
-            moment: tensor(moments, d),
-            target: tensor(targets, d),
-        }
+        Found { dense, clips, targets }
     }
 
     fn pool(&self, tokens: &[u32], sum: &mut [f32]) {
@@ -458,9 +505,40 @@ mod tests {
         let at = [3, 0, 17, 3];
         let clips = Lookup::of(&model).unwrap().look_up(&rows, &at, &normaliser, &device);
         let (people, viewers) = rows.people(&at, None, &device);
-        let found: Vec<f32> = model.answer(clips, people, viewers).into_data().try_to_vec().unwrap();
+        let found: Vec<f32> = model.answer(clips, &people, viewers).into_data().try_to_vec().unwrap();
         for (found, expected) in found.iter().zip(logits(&model, &rows, &normaliser, &at)) {
             assert!((found - expected).abs() < 1e-4, "{found} and {expected}");
+        }
+    }
+
+    #[test]
+    fn one_person_s_page_answers_as_its_rows_do_apart() {
+        let device = Device::flex();
+        let examples = fixture::examples(300, 5);
+        for length in [0, 3, 8, 23] {
+            let viewer =
+                examples.iter().find(|example| example.input.person.history.len() == length).unwrap();
+            let mut counters = Counters::default();
+            let mut rows = Rows::default();
+            for example in &examples {
+                let person = Arc::clone(&viewer.input.person);
+                rows.push(&RankingInput { person, ..example.input.clone() }, &mut counters);
+            }
+            let (tokens, token_rows) = counters.tokens.into_vocabulary(0);
+            let (videos, video_rows) = counters.videos.into_vocabulary(0);
+            rows.renumber(&token_rows, &video_rows);
+            let model = seeded(&device, 1, || {
+                RankerConfig::default().init(tokens.rows() + 99, videos.rows() + 99, &device)
+            });
+            let normaliser = Normaliser::fit(&rows.dense().iter());
+            let at: Vec<usize> = (0..300).rev().collect();
+            let lookup = Lookup::of(&model).unwrap();
+            let (people, _) = rows.people(&at, None, &device);
+            let page = PageModel::of(&model, &lookup, &people, rows.moment(0), &device).unwrap();
+            let found = page.answer(&rows, &at, &normaliser).unwrap();
+            for (found, expected) in found.iter().zip(logits(&model, &rows, &normaliser, &at)) {
+                assert!((found - expected).abs() < 1e-4, "history {length}: {found} and {expected}");
+            }
         }
     }
 

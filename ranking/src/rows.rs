@@ -4,6 +4,7 @@
 //! compact (lists end to end, names as numbers); only a batch becomes padded tensors.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -251,7 +252,9 @@ impl Rows {
                 }
             }
         }
+        let first_length = people.first().map_or(0, |&person| self.people.history.of(person).len());
         let people = PeopleBatch {
+            first_length,
             tokens,
             history: int_tensor(history, [people.len(), width], device),
             recency: int_tensor(recency, [people.len(), width], device),
@@ -260,9 +263,31 @@ impl Rows {
         (people, viewers)
     }
 
-    /// The rows of a clip and of the tokens of the clip and the moment.
-    pub(crate) fn names(&self, row: usize) -> (u32, &[u32], &[u32]) {
-        (self.videos[row], self.clips.of(row), self.moments.of(row))
+    /// The row of a clip and those of its tokens.
+    pub(crate) fn clip(&self, row: usize) -> (u32, &[u32]) {
+        (self.videos[row], self.clips.of(row))
+    }
+
+    /// The rows of a moment's tokens.
+    pub(crate) fn moment(&self, row: usize) -> &[u32] {
+        self.moments.of(row)
+    }
+
+    /// Stretches of rows that are for one person at one moment.
+    pub(crate) fn pages(&self) -> Vec<Range<usize>> {
+        let mut pages: Vec<Range<usize>> = Vec::new();
+        for row in 0..self.len() {
+            match pages.last_mut() {
+                Some(page)
+                    if self.viewers[page.start] == self.viewers[row]
+                        && self.moment(page.start) == self.moment(row) =>
+                {
+                    page.end = row + 1;
+                }
+                _ => pages.push(row..row + 1),
+            }
+        }
+        pages
     }
 }
 
@@ -348,6 +373,8 @@ pub struct PeopleBatch {
     pub recency: Tensor<2, Int>,
     /// `[people, history, TASKS]`.
     pub outcomes: Tensor<3>,
+    /// Items of the first person's history, which the others' are padded like.
+    pub first_length: usize,
 }
 
 fn int_tensor(values: Vec<i32>, shape: [usize; 2], device: &Device) -> Tensor<2, Int> {
@@ -360,6 +387,7 @@ pub struct Outcomes {
     pub labels: Vec<[bool; TASKS]>,
     pub watch_ms: Vec<f32>,
     pub event_time_ms: Vec<i64>,
+    pub positions: Vec<Option<u16>>,
 }
 
 impl Outcomes {
@@ -367,6 +395,7 @@ impl Outcomes {
         self.labels.push(example.labels);
         self.watch_ms.push(example.watch_ms as f32);
         self.event_time_ms.push(example.event_time_ms);
+        self.positions.push(example.position);
     }
 }
 

@@ -5,18 +5,20 @@
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use kinora_harness::device::{self, DeviceChoice};
 use kinora_schema::ranking::{RankingInput, TASKS, Task};
 
 use crate::artifact::{self, ModelCard};
 use crate::error::{RankingError, Result};
-use crate::model::{HEADS, Lookup, RankerModel, WATCH_HEAD};
+use crate::model::{HEADS, Lookup, PageModel, RankerModel, WATCH_HEAD};
 use crate::rows::Rows;
 use crate::train::{duration, read_floats};
 
-/// Inputs scored at once.
+/// Inputs of many people scored at once.
 const BATCH: usize = 512;
+/// Fewest rows of a person, on average, that are worth multiplying the person out for.
+const ROWS_OF_A_PAGE: usize = 32;
 
 /// What the ranker expects of one (person, clip, moment).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,24 +63,35 @@ impl Ranker {
         for input in inputs {
             rows.push(input, &mut &self.card.vocabularies);
         }
-        let all: Vec<usize> = (0..rows.len()).collect();
-        let mut predictions = Vec::with_capacity(rows.len());
-        for chunk in all.chunks(BATCH) {
-            let logits = read_floats(self.logits(&rows, chunk))?;
-            if logits.len() != chunk.len() * HEADS {
-                return Err(RankingError::Scores);
-            }
-            for (logits, &row) in logits.chunks_exact(HEADS).zip(chunk) {
-                predictions.push(self.prediction(logits, duration(&rows.dense()[row])));
-            }
+        let logits = self.logits(&rows)?;
+        if logits.len() != rows.len() * HEADS {
+            return Err(RankingError::Scores);
         }
-        Ok(predictions)
+        let of_rows = logits.chunks_exact(HEADS).zip(rows.dense());
+        Ok(of_rows.map(|(logits, dense)| self.prediction(logits, duration(dense))).collect())
     }
 
-    pub(crate) fn logits(&self, rows: &Rows, at: &[usize]) -> Tensor<2> {
-        let clips = self.lookup.look_up(rows, at, &self.card.normaliser, &self.device);
-        let (people, viewers) = rows.people(at, None, &self.device);
-        self.model.answer(clips, people, viewers)
+    /// `HEADS` for each row. One person's page is scored as such; rows of many people, in batches.
+    pub(crate) fn logits(&self, rows: &Rows) -> Result<Vec<f32>> {
+        let pages = rows.pages();
+        let (normaliser, device) = (&self.card.normaliser, &self.device);
+        let mut logits = Vec::with_capacity(rows.len() * HEADS);
+        if pages.len() * ROWS_OF_A_PAGE <= rows.len() {
+            for page in pages {
+                let at: Vec<usize> = page.collect();
+                let (people, _) = rows.people(&at, None, device);
+                let page = PageModel::of(&self.model, &self.lookup, &people, rows.moment(at[0]), device)?;
+                logits.extend(page.answer(rows, &at, normaliser)?);
+            }
+        } else {
+            let all: Vec<usize> = (0..rows.len()).collect();
+            for at in all.chunks(BATCH) {
+                let clips = self.lookup.look_up(rows, at, normaliser, device);
+                let (people, viewers) = rows.people(at, None, device);
+                logits.extend(read_floats(self.model.answer(clips, &people, viewers))?);
+            }
+        }
+        Ok(logits)
     }
 
     fn prediction(&self, logits: &[f32], duration: f32) -> Prediction {
@@ -161,7 +174,7 @@ mod tests {
         let json = fs::read_to_string(directory.join("model.json")).unwrap();
         for (from, to, expected) in [
             ("kinora-ranker", "other-model", "`other-model`"),
-            ("\"format\":1", "\"format\":2", "format is 2"),
+            ("\"format\":2", "\"format\":3", "format is 3"),
             ("\"experts\":2", "\"experts\":0", "`experts` is 0"),
             ("\"experts\":2", "\"experts\":3", "weights"),
             ("user_click_rate", "user_clicks", "features"),

@@ -164,7 +164,8 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
         let mut rng = ChaCha8Rng::seed_from_u64(derive(options.seed, &format!("forget {step}")));
         let forget = Forget { rng: &mut rng, videos: hyper.forget_videos, tokens: hyper.forget_tokens };
         let batch = data.rows.batch(rows, &data.normaliser, Some(forget), &training_device);
-        let loss = model::loss(model.forward(batch), data.targets(rows, &training_device));
+        let logits = model.forward(batch) + model.of_places(data.places(rows, &training_device));
+        let loss = model::loss(logits, data.targets(rows, &training_device));
         losses.add(loss.clone().detach());
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(learning_rate(hyper, step, steps), model, gradients);

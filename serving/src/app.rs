@@ -140,7 +140,7 @@ impl App {
         let interactions = Interactions::open(&lake, &config.storage.log(), log_bytes, now_ms).await?;
         let media = MediaStore::open(&config.storage.media())?;
         let signer = ContentSigner::open(&config.storage.keys(), utc_year(now_ms) as i32)?;
-        let feed = FeedState::load(&config.storage.models())?;
+        let feed = FeedState::load(&config.storage.models(), config.server.cities.as_deref())?;
         assets::sweep(&db, &media).await?;
         Ok(Self(Arc::new(Parts {
             config,
@@ -240,7 +240,8 @@ pub async fn serve(
     }
 
     let drained = app.shutdown.clone().cancelled_owned();
-    let server = axum::serve(listener, router(app.clone())).with_graceful_shutdown(drained);
+    let service = router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(drained);
     let grace = Duration::from_millis(app.config.server.shutdown_grace_ms);
     let overdue = async {
         app.shutdown.cancelled().await;

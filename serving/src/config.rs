@@ -2,7 +2,7 @@
 //! (`KINORA_SERVER__BIND`). Unknown keys are refused by name, so that a misspelt limit cannot
 //! silently leave its default in force.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
@@ -36,6 +36,12 @@ pub struct ServerConfig {
     pub request_timeout_ms: u64,
     /// Longest time that requests in flight get to finish once a shutdown is asked for.
     pub shutdown_grace_ms: u64,
+    /// Proxies of your own, whose `X-Forwarded-For` says who asks.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// A database of cities in the `MaxMind` format, such as `GeoLite2` City. With it, people who allow their
+    /// location and gave no place are shown what is popular in the city that they ask from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cities: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,6 +94,8 @@ impl Default for ServerConfig {
             bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
             request_timeout_ms: 30_000,
             shutdown_grace_ms: 10_000,
+            trusted_proxies: Vec::new(),
+            cities: None,
         }
     }
 }

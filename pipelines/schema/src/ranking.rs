@@ -165,6 +165,9 @@ pub struct RankingExample {
     pub impression_id: String,
     pub user_id: String,
     pub event_time_ms: i64,
+    /// Zero-based place at which it was shown, where that is known. What happened depends on it, and the
+    /// feed does not know it before it has ranked: it is learnt from, and no input.
+    pub position: Option<u16>,
     pub input: RankingInput,
     /// In the order of [`Task::ALL`].
     pub labels: [bool; TASKS],
@@ -176,7 +179,7 @@ pub struct RankingExample {
 /// `manifest.json` beside the Parquet files of a training set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DatasetManifest {
-    /// Format version, 1.
+    /// Format version, 2.
     pub format: u32,
     /// Delta version of each lake table that was read.
     pub table_versions: std::collections::BTreeMap<String, u64>,

@@ -3,7 +3,7 @@
 //! INVARIANT: vocabularies and statistics come from the rows that train alone, and the rows that
 //! calibrate are later than every one of those.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use kinora_harness::seed::derive;
 use kinora_schema::ranking::{DENSE_FEATURES, TASKS};
 use rand::SeedableRng;
@@ -15,7 +15,7 @@ use crate::artifact::{CardParts, ModelCard, Trained};
 use crate::calibrate::Platt;
 use crate::dataset::Dataset;
 use crate::error::{RankingError, Result};
-use crate::model::{HEADS, RankerModel, WATCH_HEAD};
+use crate::model::{self, HEADS, RankerModel, WATCH_HEAD};
 use crate::normalise::Normaliser;
 use crate::rows::{Counters, Outcomes, Rows, Vocabularies};
 use crate::watch::WatchQuantiles;
@@ -117,6 +117,12 @@ impl Data {
     pub(super) fn targets(&self, rows: &[usize], device: &Device) -> Tensor<2> {
         let values: Vec<f32> = rows.iter().flat_map(|&row| self.target(row)).collect();
         Tensor::from_data(TensorData::new(values, [rows.len(), HEADS]), device)
+    }
+
+    /// Where the rows were shown, as the model numbers places.
+    pub(super) fn places(&self, rows: &[usize], device: &Device) -> Tensor<2, Int> {
+        let places: Vec<i32> = rows.iter().map(|&row| model::place(self.outcomes.positions[row])).collect();
+        Tensor::from_data(TensorData::new(places, [rows.len(), 1]), device)
     }
 
     /// What the model needs beside its weights, and how it came to be.

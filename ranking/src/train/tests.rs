@@ -1,8 +1,10 @@
 use std::fs;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use kinora_harness::run;
 use kinora_schema::ranking::{DENSE, Person, RankingExample};
+use rand::Rng;
 
 use super::*;
 use crate::fixture;
@@ -217,4 +219,50 @@ fn a_refit_goes_on_from_what_an_earlier_ranker_knows() {
     assert!(refused.contains("widths") && !refused.contains('\n'), "{refused}");
     options.from = Some(later.path().join("nowhere"));
     assert!(train(&options).unwrap_err().to_string().contains("no ranker"));
+}
+
+#[test]
+fn attention_that_fades_down_the_page_is_not_taken_for_dislike() {
+    // People like all clips alike and look at few that are far down, where one clip always is. Others are
+    // anywhere.
+    let root = tempfile::tempdir().unwrap();
+    let mut examples = fixture::examples(4_000, 2);
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    for example in &mut examples {
+        let place = rng.random_range(0..10_u16);
+        let clip = match (place, rng.random_bool(0.3)) {
+            (0..3, true) => "top".to_owned(),
+            (7.., true) => "deep".to_owned(),
+            _ => format!("v{}", rng.random_range(0..8)),
+        };
+        example.position = Some(place);
+        example.input.video_id = clip.as_str().into();
+        example.input.video_tokens = [format!("clip={clip}")].into();
+        example.input.dense = [0.0; DENSE];
+        example.input.person = Arc::default();
+        example.labels[Task::Click.index()] = rng.random_bool(0.8 - 0.075 * f64::from(place));
+    }
+    let of = |position: bool| {
+        let mut examples = examples.clone();
+        if !position {
+            for example in &mut examples {
+                example.position = None;
+            }
+        }
+        fixture::write_dataset(&root.path().join("dataset"), &[("train", &examples)]);
+        let mut options = fixture::options(root.path());
+        options.hyperparameters.minimum_steps = 500;
+        finished(&options);
+        let ranker = crate::Ranker::load(&options.out).unwrap();
+        let inputs: Vec<_> = ["top", "deep"]
+            .map(|clip| examples.iter().find(|example| example.input.video_id.as_str() == clip).unwrap())
+            .map(|example| example.input.clone())
+            .into();
+        let scores = ranker.score(&inputs).unwrap();
+        let [top, deep] = [0, 1].map(|at: usize| f64::from(scores[at].probability(Task::Click)));
+        top / deep
+    };
+    let (blind, aware) = (of(false), of(true));
+    assert!(blind > 2.0, "what is seen less is clicked less: {blind}");
+    assert!(aware < 1.0 + 0.75 * (blind - 1.0), "{aware} and {blind}");
 }

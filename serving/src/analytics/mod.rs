@@ -56,7 +56,8 @@ enum Format {
 struct Question {
     /// One statement that reads: tables `events`, `users`, `videos`, `histories`, `quarantine`
     /// (the reasons only), and the views `impression_outcomes`, `daily_engagement`,
-    /// `video_engagement`, `experiment_people`, `experiment_results`, `users_latest`, `videos_latest`.
+    /// `video_engagement`, `experiment_people`, `experiment_results`, `shadow_results`, `users_latest`,
+    /// `videos_latest`.
     query: String,
     #[serde(default)]
     format: Format,

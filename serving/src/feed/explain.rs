@@ -131,7 +131,7 @@ pub(super) async fn missing(
         _ => viewer.user_id,
     };
     let now_ms = app.clock.now_ms();
-    let asked = Asked::gather(&app, &user_id, None, PAGE_SIZE as usize, now_ms).await?;
+    let asked = Asked::gather(&app, &user_id, None, None, PAGE_SIZE as usize, now_ms).await?;
     let pool = Pool::gather(&app).await?;
     let page = rank(&app, &asked, &pool).await?.page;
     let video = VideoId::new(video_id.clone());

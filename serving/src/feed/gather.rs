@@ -10,6 +10,7 @@ use kinora_schema::{CreatorId, UserId, VideoId};
 use sqlx::FromRow;
 use uuid::Uuid;
 
+use super::place::Address;
 use super::{controls, creator_of};
 use crate::app::App;
 use crate::clock::DAY_MS;
@@ -37,6 +38,7 @@ impl Asked {
     pub(super) async fn gather(
         app: &App,
         user_id: &UserId,
+        address: Option<&Address>,
         cursor: Option<String>,
         limit: usize,
         now_ms: i64,
@@ -54,6 +56,12 @@ impl Asked {
         let scroll_id = cursor
             .filter(|cursor| cursor.len() <= CURSOR_MAX_BYTES)
             .unwrap_or_else(|| format!("scroll_{}", Uuid::now_v7().simple()));
+        // The place that they gave, else the city that they ask from: neither, unless they allow it.
+        let location = settings.settings.location.then(|| {
+            let city = || address?.city(app.feed.cities.as_ref()?);
+            person.place.or_else(city)
+        });
+        let location = location.flatten();
         let query = FeedQuery {
             user_id: user_id.clone(),
             now_ms,
@@ -67,7 +75,7 @@ impl Asked {
             following,
             seen: seen(&mut conn, user_id, now_ms - SEEN_MS).await?,
             scrolled: scrolled(&mut conn, user_id, &scroll_id).await?,
-            location: person.place.filter(|_| settings.settings.location),
+            location,
             steering: Steering::of(&controls::words(&mut conn, user_id).await?),
             less: controls::unwanted(&mut conn, user_id).await?,
             limit,

@@ -27,12 +27,15 @@ use crate::guardians;
 use crate::posts::Post;
 pub(crate) use controls::see_less;
 use gather::{Asked, Pool};
+use place::Address;
+pub use place::CitiesError;
 pub use state::{FeedError, FeedState};
 use state::{InForce, Shadow};
 
 mod controls;
 mod explain;
 mod gather;
+mod place;
 mod state;
 
 #[cfg(test)]
@@ -96,13 +99,15 @@ pub struct Item {
 async fn feed(
     State(app): State<App>,
     viewer: Viewer,
+    address: Address,
     Query(parameters): Query<FeedParameters>,
 ) -> ApiResult<Json<Page>> {
     let now_ms = app.clock.now_ms();
     guardians::check_scroll(&app.db, &app.config, &viewer.user_id, now_ms).await?;
     let limit = parameters.limit.unwrap_or(PAGE_SIZE).clamp(1, PAGE_SIZE_MAX) as usize;
 
-    let asked = Asked::gather(&app, &viewer.user_id, parameters.cursor, limit, now_ms).await?;
+    let asked =
+        Asked::gather(&app, &viewer.user_id, Some(&address), parameters.cursor, limit, now_ms).await?;
     let pool = Pool::gather(&app).await?;
     let Ranked { page, inputs, in_force } = rank(&app, &asked, &pool).await?;
 

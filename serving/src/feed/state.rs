@@ -17,16 +17,24 @@ use kinora_ranking::{Ranker, RankingError};
 use kinora_schema::VideoId;
 use thiserror::Error;
 
+use super::place::{Cities, CitiesError};
+
 const HOUR_MS: i64 = 3_600_000;
 /// How often the names of the rankers are read again.
 const FOLLOWED_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Error)]
-#[error("cannot load the feed's ranker")]
-pub struct FeedError(#[from] RankingError);
+pub enum FeedError {
+    #[error("cannot load the feed's ranker")]
+    Ranker(#[from] RankingError),
+    #[error(transparent)]
+    Cities(#[from] CitiesError),
+}
 
 #[derive(Debug)]
 pub struct FeedState {
+    /// Where addresses are, if that is to be known.
+    pub(super) cities: Option<Cities>,
     rankers: Rankers,
     in_force: RwLock<Arc<InForce>>,
     followed: Mutex<Followed>,
@@ -62,12 +70,14 @@ struct Shared {
 }
 
 impl FeedState {
-    /// Loads the rankers that `models_dir/rankers` names, where it names any.
-    pub fn load(models_dir: &Path) -> Result<Self, FeedError> {
+    /// Loads the rankers that `models_dir/rankers` names, where it names any, and the database of cities.
+    pub fn load(models_dir: &Path, cities: Option<&Path>) -> Result<Self, FeedError> {
+        let cities = cities.map(Cities::open).transpose()?;
         let rankers = Rankers::at(models_dir.join("rankers"));
         let aliases = rankers.aliases()?;
         let in_force = InForce::load(&rankers, &aliases)?;
         Ok(Self {
+            cities,
             rankers,
             in_force: RwLock::new(Arc::new(in_force)),
             followed: Mutex::new(Followed { read: Instant::now(), aliases }),

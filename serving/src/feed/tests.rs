@@ -1,5 +1,10 @@
 use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::Path;
 
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{Request, header};
 use kinora_harness::device::DeviceChoice;
 use kinora_harness::interrupt::Interrupt;
 use kinora_harness::progress::Mode;
@@ -349,4 +354,58 @@ async fn a_ranker_in_the_shadow_is_logged_and_changes_nothing() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     assert_eq!(rows, expected);
+}
+
+#[tokio::test]
+async fn the_city_of_a_request_counts_only_where_location_is_allowed_and_is_kept_nowhere() {
+    // Made-up cities of documentation addresses, written with the `mmdb_writer` package.
+    let cities = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/feed/fixtures/cities.mmdb");
+    let test = TestApp::with(|config| config.server.cities = Some(cities)).await;
+    for creator in ["ada", "bob"] {
+        let token = test.user(creator).await;
+        let place = json!({ "place": if creator == "ada" { "Springfield" } else { "Shelbyville" } });
+        assert!(test.put("/v1/me", &token, place).await.status.is_success());
+        test.publish(creator, "a red ball bounces twice", &[]).await;
+    }
+    settle(&test.app).await;
+    let viewer = test.user("viv").await;
+    let near = async |address: &str| -> Vec<String> {
+        let request = Request::builder()
+            .uri("/v1/feed?limit=2")
+            .header(header::AUTHORIZATION, format!("Bearer {viewer}"))
+            .extension(ConnectInfo(SocketAddr::new(address.parse().unwrap(), 4000)));
+        let page = test.send(request.body(Body::empty()).unwrap()).await.expect(200);
+        let items = page["items"].as_array().unwrap().iter();
+        items
+            .filter(|item| item["source"] == "nearby")
+            .map(|item| item["post"]["creator_id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let switch = async |location: bool| {
+        let switches = json!({ "personalisation": true, "location": location, "conversation_history": true });
+        assert!(test.put("/v1/me/switches", &viewer, switches).await.status.is_success());
+    };
+    switch(true).await;
+    let _ = near("198.51.100.7").await;
+    assert!(near("198.51.100.7").await.is_empty(), "nobody knows where that is");
+    test.app.clock.advance_ms(2 * 86_400_000);
+    assert_eq!(near("203.0.113.5").await, ["ada"]);
+    test.app.clock.advance_ms(2 * 86_400_000);
+    assert_eq!(near("::ffff:203.0.113.200").await, ["bob"]);
+    switch(false).await;
+    for address in ["203.0.113.5", "203.0.113.200"] {
+        test.app.clock.advance_ms(2 * 86_400_000);
+        assert!(near(address).await.is_empty());
+    }
+
+    settle(&test.app).await;
+    let mut files = vec![test.app.config.storage.data_dir.clone()];
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            assert!(!bytes.windows(10).any(|part| part == b"203.0.113."), "{}", path.display());
+        }
+    }
 }

@@ -7,8 +7,8 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Int32Builder, Int64Array, ListArray, ListBuilder,
-    RecordBatch, StringArray, StringBuilder,
+    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Int32Array, Int32Builder, Int64Array, ListArray,
+    ListBuilder, RecordBatch, StringArray, StringBuilder,
 };
 use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -45,6 +45,8 @@ pub fn example_schema() -> SchemaRef {
             Field::new("event_time_ms", DataType::Int64, false),
             Field::new("watch_ms", DataType::Int64, false),
             Field::new("duration_ms", DataType::Int64, false),
+            // -1 where it is not known.
+            Field::new("position", DataType::Int32, false),
         ];
         fields.extend(DENSE_FEATURES.iter().map(|name| Field::new(*name, DataType::Float32, false)));
         fields.extend(Task::ALL.iter().map(|task| Field::new(task.as_str(), DataType::Boolean, false)));
@@ -71,6 +73,9 @@ pub fn examples_to_batch(examples: &[RankingExample]) -> Result<RecordBatch, Cod
         Arc::new(Int64Array::from_iter_values(examples.iter().map(|example| example.event_time_ms))),
         Arc::new(Int64Array::from_iter_values(examples.iter().map(|example| example.watch_ms))),
         Arc::new(Int64Array::from_iter_values(examples.iter().map(|example| example.duration_ms))),
+        Arc::new(Int32Array::from_iter_values(
+            examples.iter().map(|example| example.position.map_or(-1, i32::from)),
+        )),
     ];
     for feature in 0..DENSE {
         columns.push(Arc::new(Float32Array::from_iter_values(inputs().map(|input| input.dense[feature]))));
@@ -121,6 +126,7 @@ struct Columns<'a> {
     event_time_ms: &'a Int64Array,
     watch_ms: &'a Int64Array,
     duration_ms: &'a Int64Array,
+    position: &'a Int32Array,
     dense: Vec<&'a Float32Array>,
     labels: Vec<&'a BooleanArray>,
     user_tokens: &'a ListArray,
@@ -139,6 +145,7 @@ impl<'a> Columns<'a> {
             event_time_ms: column(batch, "event_time_ms", &DataType::Int64)?.as_primitive::<Int64Type>(),
             watch_ms: column(batch, "watch_ms", &DataType::Int64)?.as_primitive::<Int64Type>(),
             duration_ms: column(batch, "duration_ms", &DataType::Int64)?.as_primitive::<Int64Type>(),
+            position: column(batch, "position", &DataType::Int32)?.as_primitive::<Int32Type>(),
             dense: DENSE_FEATURES
                 .iter()
                 .map(|name| Ok(column(batch, name, &DataType::Float32)?.as_primitive::<Float32Type>()))
@@ -168,6 +175,7 @@ impl<'a> Columns<'a> {
             impression_id: self.impression_id.value(row).to_owned(),
             user_id: self.user_id.value(row).to_owned(),
             event_time_ms: self.event_time_ms.value(row),
+            position: u16::try_from(self.position.value(row)).ok(),
             input: RankingInput {
                 video_id: VideoId::new(self.video_id.value(row)),
                 dense,
@@ -272,27 +280,35 @@ mod tests {
             history,
         );
         let label = proptest::array::uniform9(any::<bool>());
-        (input, ".{0,12}", ".{0,12}", label, (any::<i64>(), any::<i64>(), any::<i64>())).prop_map(
-            |((video, dense, tokens, history), impression_id, user_id, labels, times)| RankingExample {
-                impression_id,
-                user_id,
-                event_time_ms: times.0,
-                input: RankingInput {
-                    video_id: VideoId::new(video),
-                    dense,
-                    person: Arc::new(Person {
-                        tokens: tokens.0,
-                        history: history
-                            .into_iter()
-                            .map(|(video, outcomes)| HistoryItem { video_id: VideoId::new(video), outcomes })
-                            .collect(),
-                    }),
-                    video_tokens: tokens.1.into(),
-                    context_tokens: tokens.2.into(),
-                },
-                labels,
-                watch_ms: times.1,
-                duration_ms: times.2,
+        let position = proptest::option::of(any::<u16>());
+        let times = (any::<i64>(), any::<i64>(), any::<i64>());
+        (input, ".{0,12}", ".{0,12}", label, times, position).prop_map(
+            |((video, dense, tokens, history), impression_id, user_id, labels, times, position)| {
+                RankingExample {
+                    position,
+                    impression_id,
+                    user_id,
+                    event_time_ms: times.0,
+                    input: RankingInput {
+                        video_id: VideoId::new(video),
+                        dense,
+                        person: Arc::new(Person {
+                            tokens: tokens.0,
+                            history: history
+                                .into_iter()
+                                .map(|(video, outcomes)| HistoryItem {
+                                    video_id: VideoId::new(video),
+                                    outcomes,
+                                })
+                                .collect(),
+                        }),
+                        video_tokens: tokens.1.into(),
+                        context_tokens: tokens.2.into(),
+                    },
+                    labels,
+                    watch_ms: times.1,
+                    duration_ms: times.2,
+                }
             },
         )
     }

@@ -1,7 +1,7 @@
 //! A graph of near items (HNSW, Malkov and Yashunin 2018), by way of `USearch`.
 //!
-//! The graph walks over half-precision vectors and hands more items than were asked for to an exact
-//! comparison of the full ones.
+//! The graph walks over vectors of 16-bit floats (bfloat16, the only ones that are quick to widen without kernels
+//! for each processor) and hands more items than were asked for to an exact comparison of the full ones.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::error::{RankingError, Result};
 const CONNECTIVITY: usize = 32;
 /// Items looked at while an item is added, and while items are sought.
 const EXPANSION_ADD: usize = 256;
-const EXPANSION_SEARCH: usize = 256;
+const EXPANSION_SEARCH: usize = 128;
 /// Searches that the graph serves at once.
 const SEATS: usize = 64;
 /// Items compared exactly for each one that is asked for.
@@ -26,7 +26,7 @@ pub(super) const ALL_CORES_FROM: usize = 100_000;
 /// Looks at the items near those that it has looked at.
 pub struct GraphIndex {
     graph: Index,
-    /// What the graph holds in half precision.
+    /// What the graph holds in half the bits.
     exact: ExactIndex,
 }
 
@@ -139,7 +139,7 @@ fn graph(width: usize) -> Result<Index> {
     let options = IndexOptions {
         dimensions: width,
         metric: MetricKind::IP,
-        quantization: ScalarKind::F16,
+        quantization: ScalarKind::BF16,
         connectivity: CONNECTIVITY,
         expansion_add: EXPANSION_ADD,
         expansion_search: EXPANSION_SEARCH,
