@@ -264,6 +264,12 @@ impl FeatureState {
         HistoryItem { video_id: VideoId::new(self.video_ids.name(item.video)), outcomes: item.outcomes }
     }
 
+    /// What is known of a clip before anybody has seen it, as `name=value` attributes.
+    pub fn video_tokens(&self, video: &VideoId) -> Arc<[String]> {
+        let video = self.video_ids.get(video.as_str());
+        video.map(|video| Arc::clone(&self.videos[video as usize].tokens)).unwrap_or_default()
+    }
+
     /// Length of a clip by its record, where that says.
     pub(crate) fn recorded_ms(&self, video: &VideoId) -> Option<i64> {
         self.video_ids.get(video.as_str()).and_then(|video| self.videos[video as usize].recorded_ms)

@@ -18,6 +18,7 @@ pub mod log;
 pub mod progress;
 pub mod query;
 pub mod replay;
+pub mod sequences;
 pub mod simulate;
 pub mod views;
 

@@ -383,6 +383,7 @@ fn query() -> FeedQuery {
         seen: HashSet::new(),
         scrolled: HashSet::new(),
         location: None,
+        retrieved: Vec::new(),
         steering: Steering::default(),
         less: Vec::new(),
         limit: PAGE,

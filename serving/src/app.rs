@@ -140,7 +140,8 @@ impl App {
         let interactions = Interactions::open(&lake, &config.storage.log(), log_bytes, now_ms).await?;
         let media = MediaStore::open(&config.storage.media())?;
         let signer = ContentSigner::open(&config.storage.keys(), utc_year(now_ms) as i32)?;
-        let feed = FeedState::load(&config.storage.models(), config.server.cities.as_deref())?;
+        let (models_dir, cities) = (config.storage.models(), config.server.cities.as_deref());
+        let feed = FeedState::load(&models_dir, cities, &interactions.features())?;
         assets::sweep(&db, &media).await?;
         Ok(Self(Arc::new(Parts {
             config,

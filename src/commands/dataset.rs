@@ -1,4 +1,4 @@
-//! `kinora dataset ranking`: a point-in-time training set from the lake.
+//! `kinora dataset`: what the trainers read, from the lake.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,7 @@ use clap::Subcommand;
 use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
 use kinora_pipelines::dataset::splits_by_time;
+use kinora_pipelines::sequences::write_sequences;
 use kinora_pipelines::{DatasetOptions, Split, build_ranking};
 
 use super::lake::{open_lake, shown};
@@ -17,6 +18,15 @@ pub(crate) const DAY_MS: i64 = 86_400_000;
 pub(crate) enum Kind {
     /// Examples for the ranker: each impression with features that saw only what came before it.
     Ranking(Ranking),
+    /// Histories for retrieval: lines of `user item`, each person's in the order in which they wanted them.
+    Sequences(Sequences),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sequences {
+    /// File that receives the lines, compressed where its name ends in `.gz`.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -34,8 +44,20 @@ pub(crate) struct Ranking {
 }
 
 pub(crate) async fn run(kind: Kind, context: &Context) -> anyhow::Result<()> {
-    let Kind::Ranking(ranking) = kind;
     let lake = open_lake(context).await?;
+    // Those who turned personalisation off are left out of training, not only of scoring.
+    let opted_out =
+        kinora_serving::people::opted_out_of_personalisation(&context.config.storage.state()).await?;
+    let ranking = match kind {
+        Kind::Ranking(ranking) => ranking,
+        Kind::Sequences(Sequences { out }) => {
+            let report = write_sequences(&lake, &out, &opted_out).await?;
+            context.output.result(&report, || {
+                format!("histories of {} people in {}: {} lines", report.people, out.display(), report.lines)
+            })?;
+            return Ok(());
+        }
+    };
     let splits = if ranking.splits.is_empty() {
         splits_by_time(&lake, 0.2).await?
     } else {
@@ -45,9 +67,6 @@ pub(crate) async fn run(kind: Kind, context: &Context) -> anyhow::Result<()> {
             .map(|text| parse_split(text, ranking.utc_offset))
             .collect::<anyhow::Result<_>>()?
     };
-    // Those who turned personalisation off are left out of training, not only of scoring.
-    let opted_out =
-        kinora_serving::people::opted_out_of_personalisation(&context.config.storage.state()).await?;
     let options = DatasetOptions { splits, opted_out };
     let manifest = shown("dataset", context.output.progress(), async |progress| {
         build_ranking(&lake, &ranking.out, &options, progress).await

@@ -76,6 +76,11 @@ impl<'a> Viewing<'a> {
         }
     }
 
+    /// Who looks.
+    pub fn person(&self) -> Arc<Person> {
+        Arc::clone(&self.person)
+    }
+
     /// The features of showing `video` now.
     pub fn input(&self, video_id: &VideoId) -> RankingInput {
         let state = self.state;

@@ -39,7 +39,8 @@ impl Fate {
     pub fn remedy(&self) -> &'static str {
         match self.reason {
             "not_retrieved" => {
-                "a source that finds it: a follow, its place, more impressions, or fewer newer clips"
+                "a source that finds it: a follow, its place, a history that leads to it, more impressions, or fewer \
+                 newer clips"
             }
             "moderation" => "moderation clears it",
             "cameo" => "everyone whose likeness is in it consents",
@@ -100,6 +101,7 @@ impl FeedItem {
             SourceKind::Steered => "what you asked for",
             SourceKind::Following => "from a creator you follow",
             SourceKind::Nearby => "popular near you",
+            SourceKind::Sequence => "what people who watched the same went on to",
             SourceKind::Trending if self.personal => "like clips that you enjoyed",
             SourceKind::Trending => "popular with everyone",
             SourceKind::Fresh => "new here",

@@ -34,6 +34,8 @@ pub struct FeedQuery {
     pub scrolled: HashSet<VideoId>,
     /// The coarse place of the person, where they allow it.
     pub location: Option<String>,
+    /// Clips that retrieval found for the person by what they had before, best first.
+    pub retrieved: Vec<VideoId>,
     /// What the person asked for in words.
     pub steering: Steering,
     /// Clips that they want to see less like.
@@ -81,6 +83,7 @@ impl FeedQuery {
             following: HashSet::new(),
             seen: HashSet::new(),
             location: None,
+            retrieved: Vec::new(),
             less: Vec::new(),
             seed: hour.cast_unsigned(),
             ..self.clone()

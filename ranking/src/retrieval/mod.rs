@@ -3,7 +3,7 @@
 //! The journey: [`sequences`] reads the histories and splits them, [`model`] turns a history into a
 //! query vector, [`loss`] says how far the queries are from the items that came next, [`train`] makes
 //! a model directory, [`evaluate`](mod@evaluate) judges it beside simple baselines, [`index`] finds the items nearest to a
-//! query without looking at all of them.
+//! query without looking at all of them, [`seeker`] asks for one person.
 
 pub mod artifact;
 mod baselines;
@@ -15,8 +15,10 @@ pub mod index;
 pub mod loss;
 pub mod metrics;
 pub mod model;
+pub mod seeker;
 pub mod sequences;
 pub mod train;
 
 pub use artifact::load;
 pub use evaluate::{RetrievalReport, evaluate};
+pub use seeker::Seeker;

@@ -8,7 +8,7 @@ use kinora_schema::{UserId, VideoId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::gather::{Asked, Pool};
+use super::gather::gather;
 use super::{PAGE_SIZE, rank};
 use crate::app::App;
 use crate::auth::{Role, Viewer};
@@ -131,8 +131,7 @@ pub(super) async fn missing(
         _ => viewer.user_id,
     };
     let now_ms = app.clock.now_ms();
-    let asked = Asked::gather(&app, &user_id, None, None, PAGE_SIZE as usize, now_ms).await?;
-    let pool = Pool::gather(&app).await?;
+    let (asked, pool) = gather(&app, &user_id, None, None, PAGE_SIZE as usize, now_ms).await?;
     let page = rank(&app, &asked, &pool).await?.page;
     let video = VideoId::new(video_id.clone());
     let position = page.items.iter().position(|item| item.candidate.video_id == video);

@@ -11,11 +11,11 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::place::Address;
-use super::{controls, creator_of};
+use super::{SURFACE, controls, creator_of};
 use crate::app::App;
 use crate::clock::DAY_MS;
 use crate::db::Conn;
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::generations::assets;
 use crate::guardians::{self, in_force};
 use crate::people;
@@ -23,9 +23,57 @@ use crate::posts::Post;
 
 /// Newest posts that are considered.
 const POOL: i64 = 2000;
+/// Posts of any age that retrieval adds at most.
+const RETRIEVED: usize = 300;
 /// How long a clip that was shown does not come again.
 const SEEN_MS: i64 = DAY_MS;
 const CURSOR_MAX_BYTES: usize = 64;
+
+/// Who asks, and the clips that there are for them.
+pub(super) async fn gather(
+    app: &App,
+    user_id: &UserId,
+    address: Option<&Address>,
+    cursor: Option<String>,
+    limit: usize,
+    now_ms: i64,
+) -> ApiResult<(Asked, Pool)> {
+    let mut asked = Asked::gather(app, user_id, address, cursor, limit, now_ms).await?;
+    let mut pool = Pool::newest(app).await?;
+    asked.query.retrieved = seek(app, &asked.query, &pool).await?;
+    pool.add(app, &asked.query.retrieved).await?;
+    Ok((asked, pool))
+}
+
+/// What retrieval finds for the person, where there is a model and they allow it.
+async fn seek(app: &App, query: &FeedQuery, pool: &Pool) -> ApiResult<Vec<VideoId>> {
+    if !query.personalised || app.feed.seeker.is_none() {
+        return Ok(Vec::new());
+    }
+    let (app, user_id, now_ms) = (app.clone(), query.user_id.clone(), query.now_ms);
+    let newest: Vec<VideoId> = pool.candidates.iter().map(|clip| clip.video_id.clone()).collect();
+    let found = tokio::task::spawn_blocking(move || {
+        let Some(seeker) = &app.feed.seeker else { return Ok(Vec::new()) };
+        let (person, new) = {
+            let features = app.interactions.features();
+            let viewing = features.viewing(Some(&user_id), now_ms, SURFACE);
+            let new: Vec<_> =
+                newest.into_iter().map(|video| (features.video_tokens(&video), video)).collect();
+            (viewing.person(), new)
+        };
+        let history = person.history.iter().map(|item| item.video_id.as_str());
+        let new = new.iter().map(|(tokens, video)| (video.as_str(), &**tokens));
+        seeker.seek(history, new, RETRIEVED)
+    });
+    match found.await.map_err(ApiError::internal)? {
+        Ok(found) => Ok(found.into_iter().map(VideoId::new).collect()),
+        // A feed without retrieval is better than no feed.
+        Err(error) => {
+            tracing::warn!(%error, "the feed goes without retrieval");
+            Ok(Vec::new())
+        }
+    }
+}
 
 /// The person's query, and what the answer needs to say why.
 pub(super) struct Asked {
@@ -35,7 +83,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) async fn gather(
+    async fn gather(
         app: &App,
         user_id: &UserId,
         address: Option<&Address>,
@@ -76,6 +124,7 @@ impl Asked {
             seen: seen(&mut conn, user_id, now_ms - SEEN_MS).await?,
             scrolled: scrolled(&mut conn, user_id, &scroll_id).await?,
             location,
+            retrieved: Vec::new(),
             steering: Steering::of(&controls::words(&mut conn, user_id).await?),
             less: controls::unwanted(&mut conn, user_id).await?,
             limit,
@@ -155,22 +204,43 @@ struct PoolRow {
 }
 
 impl Pool {
-    pub(super) async fn gather(app: &App) -> ApiResult<Self> {
+    /// The newest clips.
+    async fn newest(app: &App) -> ApiResult<Self> {
         let mut conn = app.db.read().acquire().await?;
-        let rows: Vec<PoolRow> = sqlx::query_as(
+        let rows = sqlx::query_as(
             "SELECT d.*, EXISTS (SELECT 1 FROM asset_cameos c WHERE c.asset_id = d.video_id) AS has_cameo
              FROM post_details d WHERE d.state = 'published'
              ORDER BY d.published_ms DESC, d.id LIMIT ?",
-        )
-        .bind(POOL)
-        .fetch_all(&mut *conn)
-        .await?;
-        let mut pool = Self { candidates: Vec::with_capacity(rows.len()), posts: HashMap::new() };
+        );
+        let rows = rows.bind(POOL).fetch_all(&mut *conn).await?;
+        let mut pool = Self { candidates: Vec::new(), posts: HashMap::new() };
+        pool.take(&mut conn, rows).await;
+        Ok(pool)
+    }
+
+    /// Adds clips that were found elsewhere, however old they are.
+    async fn add(&mut self, app: &App, videos: &[VideoId]) -> ApiResult<()> {
+        let missing: Vec<&VideoId> = videos.iter().filter(|video| !self.posts.contains_key(*video)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut conn = app.db.read().acquire().await?;
+        let rows = sqlx::query_as(
+            "SELECT d.*, EXISTS (SELECT 1 FROM asset_cameos c WHERE c.asset_id = d.video_id) AS has_cameo
+             FROM post_details d WHERE d.state = 'published'
+             AND d.video_id IN (SELECT value FROM json_each(?)) ORDER BY d.published_ms DESC, d.id",
+        );
+        let ids = serde_json::to_string(&missing).map_err(ApiError::internal)?;
+        let rows = rows.bind(ids).fetch_all(&mut *conn).await?;
+        self.take(&mut conn, rows).await;
+        Ok(())
+    }
+
+    async fn take(&mut self, conn: &mut Conn, rows: Vec<PoolRow>) {
         for row in rows {
             let video_id = VideoId::from(row.post.video_id.as_str());
-            let cameo =
-                if row.has_cameo { consent(&mut conn, &video_id).await } else { CameoConsent::NotUsed };
-            pool.candidates.push(Candidate {
+            let cameo = if row.has_cameo { consent(conn, &video_id).await } else { CameoConsent::NotUsed };
+            self.candidates.push(Candidate {
                 video_id: video_id.clone(),
                 creator_id: creator_of(&row.post),
                 created_ms: row.post.published_ms,
@@ -189,9 +259,8 @@ impl Pool {
                 sensitive: false,
                 engagement: Engagement::default(),
             });
-            pool.posts.insert(video_id, row.post);
+            self.posts.insert(video_id, row.post);
         }
-        Ok(pool)
     }
 }
 

@@ -26,7 +26,7 @@ use crate::events::server_event;
 use crate::guardians;
 use crate::posts::Post;
 pub(crate) use controls::see_less;
-use gather::{Asked, Pool};
+use gather::{Asked, Pool, gather};
 use place::Address;
 pub use place::CitiesError;
 pub use state::{FeedError, FeedState};
@@ -106,9 +106,8 @@ async fn feed(
     guardians::check_scroll(&app.db, &app.config, &viewer.user_id, now_ms).await?;
     let limit = parameters.limit.unwrap_or(PAGE_SIZE).clamp(1, PAGE_SIZE_MAX) as usize;
 
-    let asked =
-        Asked::gather(&app, &viewer.user_id, Some(&address), parameters.cursor, limit, now_ms).await?;
-    let pool = Pool::gather(&app).await?;
+    let (asked, pool) =
+        gather(&app, &viewer.user_id, Some(&address), parameters.cursor, limit, now_ms).await?;
     let Ranked { page, inputs, in_force } = rank(&app, &asked, &pool).await?;
 
     let shown: Vec<Shown> =

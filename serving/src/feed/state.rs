@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use kinora_pipelines::features::FeatureState;
 use kinora_ranking::feed::{Candidate, Engagement, FeedQuery};
+use kinora_ranking::retrieval::Seeker;
 use kinora_ranking::rollout::{Aliases, Rankers};
 use kinora_ranking::{Ranker, RankingError};
 use kinora_schema::VideoId;
@@ -27,6 +28,8 @@ const FOLLOWED_EVERY: Duration = Duration::from_secs(1);
 pub enum FeedError {
     #[error("cannot load the feed's ranker")]
     Ranker(#[from] RankingError),
+    #[error("cannot load the feed's retrieval model")]
+    Retrieval(#[source] RankingError),
     #[error(transparent)]
     Cities(#[from] CitiesError),
 }
@@ -35,6 +38,8 @@ pub enum FeedError {
 pub struct FeedState {
     /// Where addresses are, if that is to be known.
     pub(super) cities: Option<Cities>,
+    /// What finds clips by what people had before, where a model was trained.
+    pub(super) seeker: Option<Seeker>,
     rankers: Rankers,
     in_force: RwLock<Arc<InForce>>,
     followed: Mutex<Followed>,
@@ -70,14 +75,26 @@ struct Shared {
 }
 
 impl FeedState {
-    /// Loads the rankers that `models_dir/rankers` names, where it names any, and the database of cities.
-    pub fn load(models_dir: &Path, cities: Option<&Path>) -> Result<Self, FeedError> {
+    /// Loads the rankers that `models_dir/rankers` names, where it names any, the retrieval model in
+    /// `models_dir/retrieval`, where there is one, and the database of cities.
+    pub fn load(
+        models_dir: &Path,
+        cities: Option<&Path>,
+        features: &FeatureState,
+    ) -> Result<Self, FeedError> {
         let cities = cities.map(Cities::open).transpose()?;
+        let tokens_of = |clip: &str| Some(features.video_tokens(&VideoId::from(clip)));
+        let seeker = match Seeker::load(&models_dir.join("retrieval"), tokens_of) {
+            Ok(seeker) => Some(seeker),
+            Err(RankingError::NoRetriever { .. }) => None,
+            Err(error) => return Err(FeedError::Retrieval(error)),
+        };
         let rankers = Rankers::at(models_dir.join("rankers"));
         let aliases = rankers.aliases()?;
         let in_force = InForce::load(&rankers, &aliases)?;
         Ok(Self {
             cities,
+            seeker,
             rankers,
             in_force: RwLock::new(Arc::new(in_force)),
             followed: Mutex::new(Followed { read: Instant::now(), aliases }),

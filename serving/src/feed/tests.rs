@@ -12,11 +12,14 @@ use kinora_pipelines::Lake;
 use kinora_pipelines::dataset::{DatasetOptions, Split, build_ranking};
 use kinora_pipelines::simulate::{SimulationConfig, load_simulation, simulate};
 use kinora_ranking::feed::{Arm, Experiment, Weights};
+use kinora_ranking::retrieval;
+use kinora_ranking::retrieval::model::RetrieverConfig;
 use kinora_ranking::rollout::Rankers;
 use kinora_ranking::{Hyperparameters, TrainOptions, TrainOutcome, train};
 use kinora_schema::EventId;
 use serde_json::{Value, json};
 
+use super::FeedState;
 use crate::auth::Role;
 use crate::events::compactor::settle;
 use crate::testing::{NOW_MS, TestApp};
@@ -408,4 +411,63 @@ async fn the_city_of_a_request_counts_only_where_location_is_allowed_and_is_kept
             assert!(!bytes.windows(10).any(|part| part == b"203.0.113."), "{}", path.display());
         }
     }
+}
+
+#[tokio::test]
+async fn retrieval_leads_a_person_on_from_what_they_had_and_only_where_they_allow_it() {
+    let test = platform().await;
+    let viewer = test.user("viv").await;
+    let all = ids(&test.get("/v1/feed?limit=6", &viewer).await.expect(200));
+    let storage = &test.app.config.storage;
+    // Others went from each clip to the next; the last two nobody had yet.
+    let lines = (0..40).flat_map(|person| {
+        let videos = &all[..4];
+        (0..4).map(move |step| format!("p{person} {}\n", videos[(person + step) % 4]))
+    });
+    let sequences = storage.data_dir.join("histories.txt");
+    std::fs::write(&sequences, lines.collect::<String>()).unwrap();
+    let options = retrieval::train::TrainOptions {
+        sequences,
+        out: storage.models().join("retrieval"),
+        runs: storage.data_dir.join("runs"),
+        hyperparameters: retrieval::hyperparameters::Hyperparameters {
+            model: RetrieverConfig { width: 8, blocks: 1, heads: 1, hidden: 16, length: 8 },
+            epochs: 2,
+            positions: 40,
+            ..Default::default()
+        },
+        seed: 1,
+        device: DeviceChoice::Cpu,
+        time_limit: None,
+        resume: false,
+        interrupt: Interrupt::new(),
+        progress: Mode::Silent,
+    };
+    retrieval::train::train(&options).unwrap();
+    let test = test.restarted().await;
+
+    let like = json!([{ "event_id": EventId::derived("test", 1, "like"), "kind": "like",
+        "event_time_ms": NOW_MS, "video_id": all[0] }]);
+    test.post("/v1/events", &viewer, like).await.expect(200);
+    test.app.clock.advance_ms(2 * 86_400_000);
+    let page = test.get("/v1/feed?limit=6", &viewer).await.expect(200);
+    let items = page["items"].as_array().unwrap();
+    let led: HashSet<&str> = items
+        .iter()
+        .filter(|item| item["reason"] == "what people who watched the same went on to")
+        .map(|item| item["post"]["video_id"].as_str().unwrap())
+        .collect();
+    // All but what they had: those nobody had yet come in by what their captions have in common with others'.
+    assert_eq!(led, all[1..].iter().map(String::as_str).collect());
+
+    let switches = json!({ "personalisation": false, "location": true, "conversation_history": true });
+    assert!(test.put("/v1/me/switches", &viewer, switches).await.status.is_success());
+    let page = test.get("/v1/feed?limit=6", &viewer).await.expect(200);
+    assert!(page["items"].as_array().unwrap().iter().all(|item| item["source"] != "sequence"));
+
+    std::fs::write(test.app.config.storage.models().join("retrieval/config.json"), "{").unwrap();
+    let config = test.app.config.clone();
+    let error =
+        FeedState::load(&config.storage.models(), None, &test.app.interactions.features()).unwrap_err();
+    assert!(error.to_string().contains("retrieval"), "{error}");
 }

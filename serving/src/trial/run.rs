@@ -106,6 +106,7 @@ fn scroll(
             seen: seen.iter().map(|(_, video)| video.clone()).collect(),
             scrolled: scrolled.iter().cloned().collect(),
             location: None,
+            retrieved: Vec::new(),
             steering: Steering::default(),
             less: Vec::new(),
             limit: PAGE,

@@ -4,12 +4,14 @@
 mod following;
 mod fresh;
 mod nearby;
+mod sequence;
 mod steered;
 mod trending;
 
 pub use following::Following;
 pub use fresh::{Fresh, UNEXPLORED_IMPRESSIONS};
 pub use nearby::Nearby;
+pub use sequence::Sequence;
 use serde::{Deserialize, Serialize};
 pub use steered::Steered;
 pub use trending::Trending;
@@ -22,6 +24,8 @@ pub enum SourceKind {
     Steered,
     Following,
     Nearby,
+    /// Retrieved by what the person had before.
+    Sequence,
     Trending,
     Fresh,
     /// Drawn at random among the little known.
@@ -38,6 +42,7 @@ impl SourceKind {
             Self::Steered => "steered",
             Self::Following => "following",
             Self::Nearby => "nearby",
+            Self::Sequence => "sequence",
             Self::Trending => "trending",
             Self::Fresh => "fresh",
             Self::Exploration => "exploration",

@@ -120,7 +120,7 @@ impl VectorIndex for ExactIndex {
     }
 }
 
-fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn inner_product(a: &[f32], b: &[f32]) -> f32 {
     // Eight sums side by side, which the compiler can keep in one register.
     let mut sums = [0.0_f32; 8];
     let (a, b) = (a.as_chunks::<8>(), b.as_chunks::<8>());
