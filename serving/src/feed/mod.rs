@@ -11,7 +11,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use kinora_ranking::feed::recipe;
 use kinora_ranking::feed::{FeedItem, FeedPage, Inputs, Weights, Why};
-use kinora_schema::ranking::Task;
+use kinora_schema::ranking::{RankingInput, Task};
 use kinora_schema::{CreatorId, Event, EventId, EventKind, VideoId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -117,14 +117,19 @@ async fn feed(
     let interactions = app.interactions.clone();
     let weights = app.config.feed.recipe(&asked.query).weights;
     tokio::spawn(async move {
-        // Behind the response: what is tried in the shadow takes no time of anybody's.
+        // Behind the response: what is tried in the shadow takes no time of anybody's. And whatever becomes of
+        // it, what was shown is logged.
+        let shown = events.clone();
         let scored = tokio::task::spawn_blocking(move || {
             if let Some(shadow) = &in_force.shadow {
                 shadow.score(&inputs, &weights, &mut events);
             }
             events
         });
-        let Ok(events) = scored.await else { return };
+        let events = scored.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the ranker in the shadow did not end; impressions are logged without it");
+            shown
+        });
         if let Err(error) = interactions.append(events).await {
             tracing::warn!(error = %error, "impressions were served but not logged");
         }
@@ -176,17 +181,31 @@ async fn rank(app: &App, asked: &Asked, pool: &Pool) -> ApiResult<Ranked> {
 impl Shadow {
     /// Logs what this version expects of what was shown, beside what the champion expected.
     fn score(&self, inputs: &Inputs, weights: &Weights, events: &mut [Event]) {
-        for event in events {
-            let Some(input) = inputs.get(&event.video_id) else { continue };
-            let Ok(predictions) = self.ranker.score([input]) else { return };
-            for prediction in predictions {
-                let expected = Task::ALL.into_iter().map(|task| {
-                    (format!("shadow_predicted_{}", task.as_str()), prediction.probability(task))
-                });
-                event.features.extend(expected);
-                event.features.insert("shadow_value".to_owned(), weights.value(&prediction));
-                event.features.insert(format!("shadow:{}", self.version), 1.0);
+        let (events, inputs): (Vec<&mut Event>, Vec<&RankingInput>) = events
+            .iter_mut()
+            .filter_map(|event| {
+                let input = inputs.get(&event.video_id)?;
+                Some((event, input))
+            })
+            .unzip();
+        let predictions = match self.ranker.score(inputs) {
+            Ok(predictions) => predictions,
+            Err(error) => {
+                tracing::warn!(%error, version = self.version, "the ranker in the shadow gave no scores");
+                return;
             }
+        };
+        for (event, prediction) in events.into_iter().zip(predictions) {
+            let expected = Task::ALL
+                .into_iter()
+                .map(|task| (format!("shadow_predicted_{}", task.as_str()), prediction.probability(task)));
+            let all = expected.chain([
+                ("shadow_predicted_watch_ms".to_owned(), prediction.watch_ms),
+                ("shadow_value".to_owned(), weights.value(&prediction)),
+                (format!("shadow:{}", self.version), 1.0),
+            ]);
+            // With a feature that is no number the lake would refuse the impression itself.
+            event.features.extend(all.filter(|(_, value)| value.is_finite()));
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! INVARIANT: within an hour two people without personalisation are ranked by the same numbers:
 //! one person's scrolling must not show in another's order. And a ranker that cannot be loaded never takes
-//! the place of one that can.
+//! the place of one that can, nor does one in the shadow keep a champion from coming into force.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -23,6 +23,8 @@ use super::place::{Cities, CitiesError};
 const HOUR_MS: i64 = 3_600_000;
 /// How often the names of the rankers are read again.
 const FOLLOWED_EVERY: Duration = Duration::from_secs(1);
+/// Counts rankers that were named and could not be loaded.
+const LOAD_FAILURES: &str = "kinora_ranker_load_failures_total";
 
 #[derive(Debug, Error)]
 pub enum FeedError {
@@ -131,7 +133,7 @@ impl FeedState {
                 *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
             }
             Err(error) => {
-                metrics::counter!("kinora_ranker_load_failures_total").increment(1);
+                metrics::counter!(LOAD_FAILURES).increment(1);
                 tracing::error!(%error, "the feed keeps its ranker: the one named cannot be loaded");
             }
         }
@@ -168,12 +170,18 @@ impl FeedState {
 }
 
 impl InForce {
+    /// Loads what the names point to. Without its shadow the feed is whole: one that cannot be loaded is told
+    /// and left out, so that a server starts and a rollback is followed whatever became of what was being tried.
     fn load(rankers: &Rankers, aliases: &Aliases) -> Result<Self, RankingError> {
         let champion = aliases.champion.as_deref().map(|version| rankers.load(version)).transpose()?;
-        let shadow = aliases.shadow.clone().map(|version| {
-            let ranker = rankers.load(&version)?;
-            Ok::<_, RankingError>(Shadow { version, ranker })
+        let shadow = aliases.shadow.clone().and_then(|version| match rankers.load(&version) {
+            Ok(ranker) => Some(Shadow { version, ranker }),
+            Err(error) => {
+                metrics::counter!(LOAD_FAILURES).increment(1);
+                tracing::error!(%error, "no ranker scores in the shadow: the one named cannot be loaded");
+                None
+            }
         });
-        Ok(Self { champion, shadow: shadow.transpose()? })
+        Ok(Self { champion, shadow })
     }
 }

@@ -324,6 +324,38 @@ async fn another_ranker_comes_into_force_and_goes_without_a_restart() {
     assert_eq!(policy().await, first);
 }
 
+/// Another version with the files of an earlier one.
+fn copy(rankers: &Rankers, from: &str, to: &str) {
+    std::fs::create_dir(rankers.path(to)).unwrap();
+    for file in ["model.json", "weights.safetensors"] {
+        std::fs::copy(rankers.path(from).join(file), rankers.path(to).join(file)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_shadow_that_is_gone_holds_up_neither_a_rollback_nor_a_start() {
+    let test = platform().await;
+    let viewer = test.user("viv").await;
+    let rankers = rankers(&test).await;
+    copy(&rankers, "v2", "v3");
+    let policy = async || {
+        test.app.feed.follow_now();
+        test.get("/v1/feed?limit=3", &viewer).await.expect(200)["policy"].as_str().unwrap().to_owned()
+    };
+    rankers.promote("v1").unwrap();
+    let first = policy().await;
+    rankers.promote("v2").unwrap();
+    rankers.shadow(Some("v3")).unwrap();
+    assert_ne!(policy().await, first);
+
+    std::fs::remove_dir_all(rankers.path("v3")).unwrap();
+    rankers.roll_back().unwrap();
+    assert_eq!(policy().await, first);
+    let models = test.app.config.storage.models();
+    let started = FeedState::load(&models, None, &test.app.interactions.features()).unwrap().rankers();
+    assert!(started.champion.is_some() && started.shadow.is_none());
+}
+
 #[tokio::test]
 async fn a_ranker_in_the_shadow_is_logged_and_changes_nothing() {
     let test = platform().await;
@@ -340,12 +372,29 @@ async fn a_ranker_in_the_shadow_is_logged_and_changes_nothing() {
     assert_eq!((&before["policy"], ids(&before).len()), (&with["policy"], ids(&with).len()));
     test.get("/v1/feed?limit=6", &private).await.expect(200);
 
+    // One that gives no numbers must not keep from the lake what was shown.
+    copy(&rankers, "v2", "v3");
+    let path = rankers.path("v3").join("weights.safetensors");
+    let mut weights = std::fs::read(&path).unwrap();
+    let header = 8 + u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
+    weights[header..].fill(0xff);
+    std::fs::write(&path, weights).unwrap();
+    rankers.shadow(Some("v3")).unwrap();
+    test.app.feed.follow_now();
+    test.get("/v1/feed?limit=6", &viewer).await.expect(200);
+
     let analyst = test.token("ann", Role::Analyst).await;
     let question = json!({ "query":
-        "select user_id, sum(case when features like '%\"shadow:v2\":1%' then 1 else 0 end) as tried, count(*) as shown
+        "select user_id, count(*) as shown,
+            count(*) filter (where features like '%\"shadow:v2\":1%') as tried,
+            count(*) filter (where features like '%\"shadow:v3\":1%') as broken,
+            count(*) filter (where features like '%\"shadow_predicted_like\"%'
+                and features like '%\"shadow_predicted_watch_ms\"%' and features like '%\"shadow_value\"%') as said,
+            count(*) filter (where features like '%shadow%') as touched
          from events where kind = 'impression' group by user_id order by user_id" });
     let expected = json!([
-        { "user_id": "priv", "tried": 0, "shown": 6 }, { "user_id": "viv", "tried": 6, "shown": 12 }
+        { "user_id": "priv", "shown": 6, "tried": 0, "broken": 0, "said": 0, "touched": 0 },
+        { "user_id": "viv", "shown": 18, "tried": 6, "broken": 6, "said": 6, "touched": 12 }
     ]);
     let mut rows = Value::Null;
     for _ in 0..200 {

@@ -64,7 +64,7 @@ export function sqlBox({ signal }) {
       h(
         "span",
         { class: "hint" },
-        "Read only. Tables: events, users, videos, histories, quarantine. Views: impression_outcomes, daily_engagement, video_engagement, experiment_people, experiment_results.",
+        "Read only. Tables: events, users, videos, histories, quarantine. Views: impression_outcomes, daily_engagement, video_engagement, experiment_people, experiment_results, shadow_results.",
       ),
     ),
     result,
