@@ -1,7 +1,8 @@
 //! An installation for tests: a real [`App`] in a temporary directory under a clock that stands
 //! still, asked through its router.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -86,7 +87,12 @@ impl TestApp {
         let Self { app, router, dir } = self;
         let (config, clock) = (app.config.clone(), app.clock.clone());
         app.db.close().await;
+        // Impressions are logged behind the response: the log is in use until the last of them is.
+        let interactions = Arc::downgrade(&app.interactions);
         drop((app, router));
+        while interactions.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         let app = App::open_with(config, clock, engine()).await.unwrap();
         Self { router: crate::app::router(app.clone()), app, dir }
     }
