@@ -357,7 +357,7 @@ fn a_creator_does_not_fill_the_page() {
 fn each_source_says_why_a_clip_is_there() {
     let clips = vec![
         clip(0),
-        Candidate { location: Some("here".into()), ..clip(1) },
+        Candidate { location: Some("Here".into()), ..clip(1) },
         clip(2),
         Candidate { engagement: Engagement::default(), ..clip(3) },
     ];

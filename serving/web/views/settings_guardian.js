@@ -77,7 +77,11 @@ export function view({ links, handles }, { refresh }) {
           "Personalised feed",
           "The feed may use what they watched, liked and followed.",
         ),
-        toggle("location", "Place", "The feed may use the place in their account."),
+        toggle(
+          "location",
+          "Place",
+          "The feed may use the place in their account, or else the city that they connect from.",
+        ),
         toggle("conversation_history", "Conversations", "The feed may use whom they exchange messages with."),
       ),
       h(

@@ -15,7 +15,11 @@ const SWITCHES = [
     "Personalised feed",
     "The feed may use what you watched, liked and followed. Off: it is the same for everyone.",
   ],
-  ["location", "Place", "The feed may use the place in your account to find what is popular nearby."],
+  [
+    "location",
+    "Place",
+    "The feed may use the place in your account, or else the city that you connect from, to find what is popular nearby. That city is not kept.",
+  ],
   ["conversation_history", "Conversations", "The feed may use whom you exchange messages with."],
 ];
 const WHO = [

@@ -8,7 +8,7 @@ use crate::feed::stage::Source;
 
 const LIMIT: usize = 100;
 
-/// Reads the same popularity as [`super::Trending`].
+/// Reads the same popularity as [`super::Trending`]. People write their places as they like: case does not count.
 #[derive(Clone, Debug)]
 pub struct Nearby<'a>(pub &'a Popularity);
 
@@ -22,10 +22,11 @@ impl Source for Nearby<'_> {
     }
 
     fn retrieve(&self, query: &FeedQuery, pool: &[Candidate]) -> Vec<usize> {
+        let Some(here) = query.location.as_deref().map(str::to_lowercase) else { return Vec::new() };
         best(
             pool,
             LIMIT,
-            |candidate| candidate.location.is_some() && candidate.location == query.location,
+            |candidate| candidate.location.as_deref().is_some_and(|place| place.to_lowercase() == here),
             |candidate| f64::from(self.0.value(candidate, query.now_ms)),
         )
     }
