@@ -55,9 +55,13 @@ impl Rankers {
         self.directory.join(version)
     }
 
-    /// The name of the version after the newest: `v1`, `v2` and so on.
+    /// The name of the version after the newest: `v1`, `v2` and so on. One that was deleted while an alias points
+    /// to it counts too, so that no alias comes to mean another ranker.
     pub fn next(&self) -> Result<String> {
-        let newest = self.names()?.iter().filter_map(|name| number(name)).max().unwrap_or(0);
+        let Aliases { champion, previous, shadow } = self.aliases()?;
+        let named = [champion, previous, shadow].into_iter().flatten();
+        let newest =
+            self.names()?.into_iter().chain(named).filter_map(|name| number(&name)).max().unwrap_or(0);
         Ok(format!("v{}", newest + 1))
     }
 
@@ -204,6 +208,11 @@ mod tests {
         assert_eq!(rankers.promote("v2").unwrap().previous.as_deref(), Some("v1"), "promoted twice");
         assert_eq!(rankers.roll_back().unwrap().champion.as_deref(), Some("v1"));
         assert_eq!(rankers.roll_back().unwrap().champion.as_deref(), Some("v2"));
+
+        fs::remove_dir_all(rankers.path("v10")).unwrap();
+        assert_eq!(rankers.next().unwrap(), "v3");
+        fs::remove_dir_all(rankers.path("v2")).unwrap();
+        assert_eq!(rankers.next().unwrap(), "v3", "the champion is called v2");
     }
 
     #[test]
