@@ -176,7 +176,7 @@ fn between_frames(track: &[f64], time_s: f64) -> f64 {
         (bends, first.checked_sub(1).and_then(bend), bend(first + 2))
     {
         let smooth = before.abs().max(after.abs());
-        if left * right > 0.0 && left.abs().min(right.abs()) > 4.0 * smooth + 1e-4 {
+        if left * right > 0.0 && left.abs().min(right.abs()) > 4.0 * smooth + 4e-6 {
             // One side of the turn or the other: the lines through the frames before it and after it.
             let early = track[first] + share * (track[first] - track[first - 1]);
             let late = track[first + 1] + (share - 1.0) * (track[first + 2] - track[first + 1]);
