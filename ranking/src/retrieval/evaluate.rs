@@ -266,10 +266,9 @@ fn index_recall(model: &Retriever, index: &dyn VectorIndex, histories: &[&[u32]]
             let queries = read_floats(model.last_queries(&latest))?;
             let share = |(query, history): (&[f32], &&[u32])| {
                 let seen: HashSet<u32> = history.iter().copied().collect();
-                let unseen = |item: u32| !seen.contains(&item);
                 let best: HashSet<u32> =
-                    exact.search(query, USUAL, &unseen)?.into_iter().map(|found| found.item).collect();
-                let found = index.search(query, USUAL, &unseen)?;
+                    exact.search(query, USUAL, &seen)?.into_iter().map(|found| found.item).collect();
+                let found = index.search(query, USUAL, &seen)?;
                 let both = found.iter().filter(|found| best.contains(&found.item)).count();
                 Ok(both as f64 / best.len().max(1) as f64)
             };

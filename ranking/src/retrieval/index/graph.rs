@@ -1,8 +1,9 @@
 //! A graph of near items (HNSW, Malkov and Yashunin 2018), by way of `USearch`.
 //!
-//! The graph walks over vectors of 16-bit floats (bfloat16, the only ones that are quick to widen without kernels
-//! for each processor) and hands more items than were asked for to an exact comparison of the full ones.
+//! The graph walks over vectors of 16-bit floats and hands more items than were asked for to an exact comparison of
+//! the full ones.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -20,6 +21,8 @@ const EXPANSION_SEARCH: usize = 128;
 const SEATS: usize = 64;
 /// Items compared exactly for each one that is asked for.
 const OVERSAMPLING: usize = 4;
+/// A walk that meets a larger part of the items than one in so many is slower than to look at every item.
+const FEW: usize = 4;
 /// Items of which a graph is built by all cores.
 pub(super) const ALL_CORES_FROM: usize = 100_000;
 
@@ -113,20 +116,21 @@ impl VectorIndex for GraphIndex {
         self.exact.remove(item)
     }
 
-    fn search(&self, query: &[f32], count: usize, allowed: &dyn Fn(u32) -> bool) -> Result<Vec<Neighbour>> {
+    fn search(&self, query: &[f32], count: usize, except: &HashSet<u32>) -> Result<Vec<Neighbour>> {
         check(query, self.exact.width)?;
-        if self.is_empty() || count == 0 {
-            return Ok(Vec::new());
+        // All that are excepted may be nearer than the rest. To ask at each step of the walk would take longer.
+        let wanted = OVERSAMPLING * count + except.len();
+        if wanted >= self.len() / FEW {
+            return self.exact.search(query, count, except);
         }
-        let wanted = (OVERSAMPLING * count).min(self.len());
-        let among = |key: u64| u32::try_from(key).is_ok_and(allowed);
-        match self.graph.filtered_search(query, wanted, among) {
-            Ok(found) if found.keys.len() >= count => {
-                let score = |&key: &u64| self.exact.score(query, u32::try_from(key).ok()?);
-                Ok(best(found.keys.iter().filter_map(score).collect(), count))
+        match self.graph.search(query, wanted) {
+            Ok(found) if found.keys.len() >= count + except.len() => {
+                let items = found.keys.iter().filter_map(|&key| u32::try_from(key).ok());
+                let left = items.filter(|item| !except.contains(item));
+                Ok(best(left.filter_map(|item| self.exact.score(query, item)).collect(), count))
             }
-            // So few are allowed that the walk did not meet them, or every seat is taken.
-            _ => self.exact.search(query, count, allowed),
+            // The walk ended early, or every seat is taken.
+            _ => self.exact.search(query, count, except),
         }
     }
 

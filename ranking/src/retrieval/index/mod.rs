@@ -2,11 +2,11 @@
 //!
 //! [`ExactIndex`] looks at every item and is the reference; [`GraphIndex`] looks at few and computes what it
 //! found exactly. Both keep to one contract, and one suite of tests holds them to it.
-//! INVARIANT: what was removed, or is not allowed, is never found; scores are exact inner products, highest
+//! INVARIANT: what was removed, or is excepted, is never found; scores are exact inner products, highest
 //! first, the smaller item first among equals.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::{RankingError, Result};
 
@@ -31,8 +31,8 @@ pub trait VectorIndex: Send + Sync {
     /// Takes an item out. One that is not there is out already.
     fn remove(&mut self, item: u32) -> Result<()>;
 
-    /// At most `count` of the allowed items, best first.
-    fn search(&self, query: &[f32], count: usize, allowed: &dyn Fn(u32) -> bool) -> Result<Vec<Neighbour>>;
+    /// At most `count` of the items, best first, without those of `except`.
+    fn search(&self, query: &[f32], count: usize, except: &HashSet<u32>) -> Result<Vec<Neighbour>>;
 
     /// Items that are there.
     fn len(&self) -> usize;
@@ -96,7 +96,7 @@ impl VectorIndex for ExactIndex {
         Ok(())
     }
 
-    fn search(&self, query: &[f32], count: usize, allowed: &dyn Fn(u32) -> bool) -> Result<Vec<Neighbour>> {
+    fn search(&self, query: &[f32], count: usize, except: &HashSet<u32>) -> Result<Vec<Neighbour>> {
         check(query, self.width)?;
         // Few of many: only what may still be among the best is kept, and thinned out now and then.
         let room = (4 * count).max(1024);
@@ -104,7 +104,7 @@ impl VectorIndex for ExactIndex {
         let mut least = f32::NEG_INFINITY;
         for (place, &item) in self.items.iter().enumerate() {
             let score = inner_product(query, self.vector(place));
-            if score >= least && allowed(item) {
+            if score >= least && !except.contains(&item) {
                 found.push(Neighbour { item, score });
                 if found.len() == room {
                     found = best(found, count);
