@@ -7,6 +7,7 @@
 pub mod checkpoint;
 pub mod device;
 pub mod interrupt;
+pub mod page;
 pub mod progress;
 pub mod publish;
 pub mod run;

@@ -4,12 +4,12 @@
 //! A model is given a portrait and, where the cameo speaks, a recording of other words in the same voice.
 //! INVARIANT: a reference is never part of the clip that it is compared with.
 
+use kinora_harness::page::Shown;
 use kinora_harness::progress::Progress;
 use kinora_harness::seed::derive;
 use rayon::prelude::*;
 
 use super::page::{SHEET_FRAMES, poster, video};
-use super::report::Shown;
 use super::{
     Beside, EvaluateError, EvaluateOptions, LikenessFigures, SIDE, original, perform, portraits, request,
     retell,

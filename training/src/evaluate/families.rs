@@ -4,12 +4,12 @@
 //! INVARIANT: each scene is judged three times by the same code (the world's own clip, that through the model's
 //! latents, and the model's from the caption), and no more than a batch of clips is held at once.
 
+use kinora_harness::page::Shown;
 use kinora_harness::seed::derive;
 use rayon::prelude::*;
 
 use super::page::{Exhibit, exhibit};
 use super::physics::{Figures, Judged, Known};
-use super::report::Shown;
 use super::{
     Beside, CaptionFigures, EvaluateError, EvaluateOptions, FamilyReport, Interval, MotionReport, SIDE,
     original, perform, portraits, request, retell, unusual,

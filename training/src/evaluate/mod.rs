@@ -15,7 +15,6 @@ mod flight;
 mod interval;
 mod page;
 mod physics;
-pub mod report;
 mod track;
 mod unusual;
 
@@ -298,7 +297,7 @@ pub fn evaluate(
     };
     if let Some(path) = &options.report {
         let page = page::of(&report, &options.model_name, survey.exhibits, faces.unwrap_or_default());
-        report::write(&page, path)?;
+        kinora_harness::page::write(&page, path)?;
     }
     Ok(report)
 }

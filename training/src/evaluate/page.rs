@@ -1,9 +1,10 @@
-//! The page of an evaluation: its figures and what was kept of its clips enter, the [`Report`] leaves.
+//! The page of an evaluation: its figures and what was kept of its clips enter, the [`Page`] leaves.
 //!
 //! INVARIANT: every number of the page is one of the report's; targets are named here and nowhere else.
 
+use kinora_harness::page::{Bar, Better, Figure, Line, Measure, Page, Plot, Section, Shown, Video};
+
 use super::families::Seen;
-use super::report::{Bar, Better, Figure, Line, Measure, Plot, Report, Section, Series, Shown, Video};
 use super::{
     Beside, CaptionFigures, EvaluateError, EvaluateReport, FamilyReport, Figures, Interval, LikenessFigure,
     LikenessFigures, PhyWorldReport, name,
@@ -43,10 +44,9 @@ impl Exhibit {
         self.shown.extend(shown);
         let offsets = triple[2].motion.iter().flat_map(|motion| &motion.offsets_s);
         self.offsets_ms.extend(offsets.map(|offset_s| 1e3 * offset_s));
-        let series = [Series::Truth, Series::Reconstruction, Series::Generated];
-        let lines: Vec<Line> = series
-            .into_iter()
-            .zip(triple)
+        let lines: Vec<Line> = triple
+            .iter()
+            .enumerate()
             .flat_map(|(series, seen)| {
                 let paths = seen.motion.iter().flat_map(|motion| &motion.paths_m);
                 paths.map(move |path| Line { series, points: path.clone() })
@@ -114,7 +114,7 @@ fn said(agreement: ClipAgreement) -> String {
 }
 
 /// The whole page.
-pub(super) fn of(report: &EvaluateReport, model: &str, exhibits: Vec<Exhibit>, faces: Vec<Shown>) -> Report {
+pub(super) fn of(report: &EvaluateReport, model: &str, exhibits: Vec<Exhibit>, faces: Vec<Shown>) -> Page {
     let mut sections = vec![captions(report)];
     if let Some(likeness) = &report.likeness {
         sections.push(likeness_section(likeness, faces));
@@ -141,7 +141,7 @@ pub(super) fn of(report: &EvaluateReport, model: &str, exhibits: Vec<Exhibit>, f
     }
     sections.extend(report.phyworld.as_ref().map(phyworld_section));
     let fact = |name: &str, value: String| (name.to_owned(), value);
-    Report {
+    Page {
         title: "Video evaluation".to_owned(),
         lead: format!(
             "{} scenes of each of {} families, generated from captions that no training saw, and measured from \
@@ -157,6 +157,7 @@ pub(super) fn of(report: &EvaluateReport, model: &str, exhibits: Vec<Exhibit>, f
             fact("Sampler steps", report.steps.to_string()),
             fact("Guidance", report.guidance.to_string()),
         ],
+        series: ["ground truth", "reconstruction", "generated"].map(str::to_owned).into(),
         sections,
     }
 }
@@ -197,7 +198,7 @@ fn caption_figures(captions: &Beside<CaptionFigures>) -> Vec<Figure> {
     let figures = rows.into_iter().map(|(name, read)| {
         figure(name, Measure::Share, Better::Higher, Some(FAITHFUL), &captions.read(read))
     });
-    figures.filter(|figure| figure.truth.is_some()).collect()
+    figures.filter(|figure| figure.values[0].is_some()).collect()
 }
 
 fn likeness_section(likeness: &Beside<LikenessFigures>, faces: Vec<Shown>) -> Section {
@@ -308,7 +309,7 @@ fn motion_figures(figures: &Beside<Figures>) -> Vec<Figure> {
         let measure = if unit == "%" { Measure::Share } else { Measure::Of(unit.to_owned()) };
         figure(name, measure, better, target, &figures.read(read))
     });
-    figures.filter(|figure| figure.truth.is_some() || figure.generated.is_some()).collect()
+    figures.filter(|figure| figure.values.iter().any(Option::is_some)).collect()
 }
 
 fn phyworld_section(report: &PhyWorldReport) -> Section {
@@ -321,9 +322,11 @@ fn phyworld_section(report: &PhyWorldReport) -> Section {
             name: format!("{}, {}", row.task, row.domain),
             measure: Measure::Of("·10⁻³".to_owned()),
             better: Better::Lower,
-            truth: bound(&report.ground_truth),
-            reconstruction: bound(&report.reconstruction),
-            generated: Some(THOUSANDTH * row.error.mean),
+            values: vec![
+                bound(&report.ground_truth),
+                bound(&report.reconstruction),
+                Some(THOUSANDTH * row.error.mean),
+            ],
             interval: Some([row.error.low, row.error.high].map(|error| THOUSANDTH * error)),
             target: None,
         }
@@ -350,21 +353,15 @@ fn figure(
         name: name.to_owned(),
         measure,
         better,
-        truth: value(values.ground_truth),
-        reconstruction: value(values.reconstruction),
-        generated: value(values.generated),
+        values: [values.ground_truth, values.reconstruction, values.generated].map(value).into(),
         interval: values.generated.map(|interval| [interval.low, interval.high]),
         target,
     }
 }
 
 fn bars(name: &str, values: &Beside<Option<Interval>>) -> Vec<Bar> {
-    let kinds = [
-        (Series::Truth, values.ground_truth),
-        (Series::Reconstruction, values.reconstruction),
-        (Series::Generated, values.generated),
-    ];
-    let bars = kinds.into_iter().filter_map(|(series, interval)| {
+    let kinds = [values.ground_truth, values.reconstruction, values.generated];
+    let bars = kinds.into_iter().enumerate().filter_map(|(series, interval)| {
         let interval = interval?;
         Some(Bar {
             name: name.to_owned(),

@@ -1,8 +1,9 @@
-//! The evaluation as a page: figures, plots and clips enter, one HTML file leaves.
+//! An evaluation as a page: figures, plots and clips enter, one HTML file leaves.
 //!
 //! The file needs nothing beside it: pictures and short videos lie in it, fonts are the reader's own, and it
-//! follows their choice of light or dark. Every plot says in words what it shows, and series differ in shape
-//! as well as in colour. INVARIANT: whatever the texts are, the page is well-formed and runs no script.
+//! follows their choice of light or dark. What is judged stands beside what bounds it, or rivals it: the series,
+//! of which the last is what is judged. Every plot says in words what it shows, and series differ in shape as
+//! well as in colour. INVARIANT: whatever the texts are, the page is well-formed and runs no script.
 
 mod plot;
 #[cfg(test)]
@@ -10,23 +11,23 @@ mod tests;
 
 use std::path::Path;
 
-use kinora_harness::publish::{FileError, write_file};
-use serde::{Deserialize, Serialize};
+use self::plot::Mark;
+use crate::publish::{FileError, write_file};
 
 /// A whole page.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Report {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
     pub title: String,
     /// What was evaluated, in a sentence or two.
     pub lead: String,
-    /// Name and value: the model, the seed, the number of clips.
+    /// Name and value: the model, the seed, the number of rows.
     pub facts: Vec<(String, String)>,
+    /// Names of the series, each with its heading in tables and its name in sentences; the last is judged.
+    pub series: Vec<String>,
     pub sections: Vec<Section>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Section {
     pub title: String,
     /// How the figures are measured.
@@ -37,8 +38,7 @@ pub struct Section {
 }
 
 /// What a number measures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// From 0 to 1, written as percent.
     Share,
@@ -46,88 +46,63 @@ pub enum Measure {
     Of(String),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
     Higher,
     Lower,
 }
 
-/// One figure, measured in the same way on three kinds of clip.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// One figure, measured in the same way on each series.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
     pub name: String,
     pub measure: Measure,
     pub better: Better,
-    /// On the corpus's own clips: what could be reached.
-    pub truth: Option<f64>,
-    /// On those clips through the codes: what the codes keep.
-    pub reconstruction: Option<f64>,
-    pub generated: Option<f64>,
-    /// 95% interval of the figure of the generated clips.
+    /// In the order of the series.
+    pub values: Vec<Option<f64>>,
+    /// 95% interval of the last value.
     pub interval: Option<[f64; 2]>,
     pub target: Option<f64>,
 }
 
 impl Figure {
-    /// Whether the generated clips reach the target; `None` where either is missing.
+    /// Whether what is judged reaches the target; `None` where either is missing.
     pub fn is_met(&self) -> Option<bool> {
-        let (generated, target) = (self.generated?, self.target?);
+        let (judged, target) = ((*self.values.last()?)?, self.target?);
         Some(match self.better {
-            Better::Higher => generated >= target,
-            Better::Lower => generated <= target,
+            Better::Higher => judged >= target,
+            Better::Lower => judged <= target,
         })
     }
 }
 
-/// Which clips a bar or a line is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Series {
-    Truth,
-    Reconstruction,
-    Generated,
-}
-
-impl Series {
-    fn class(self) -> &'static str {
-        match self {
-            Self::Truth => "truth",
-            Self::Reconstruction => "kept",
-            Self::Generated => "drawn",
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Truth => "ground truth",
-            Self::Reconstruction => "reconstruction",
-            Self::Generated => "generated",
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Bar {
     /// Bars of one name stand beside each other.
     pub name: String,
-    pub series: Series,
+    /// Which of the page's series it is of.
+    pub series: usize,
     pub value: f64,
     pub interval: Option<[f64; 2]>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    pub series: Series,
-    /// Metres, y up; a gap where nothing is seen.
+    /// Which of the page's series it is of.
+    pub series: usize,
+    /// Across and up; a gap where nothing is known.
     pub points: Vec<Option<[f64; 2]>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+/// What one side of a plot measures, and from where to where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    pub name: String,
+    pub measure: Measure,
+    pub bounds: [f64; 2],
+}
+
+#[derive(Clone, Debug, PartialEq)]
 pub enum Plot {
     Bars {
         title: String,
@@ -150,11 +125,19 @@ pub enum Plot {
         view_m: [f64; 2],
         lines: Vec<Line>,
     },
+    /// One value over another, with a mark at every point.
+    Curves {
+        title: String,
+        across: Axis,
+        up: Axis,
+        /// Draws where both would be equal.
+        diagonal: bool,
+        lines: Vec<Line>,
+    },
 }
 
 /// A clip to look at.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Shown {
     /// What was asked for.
     pub caption: String,
@@ -167,8 +150,7 @@ pub struct Shown {
     pub video: Option<Video>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Video {
     /// The bytes of an MP4, which the page holds.
     Inline(Vec<u8>),
@@ -177,80 +159,79 @@ pub enum Video {
 }
 
 /// Writes the page to `path`.
-pub fn write(report: &Report, path: &Path) -> Result<(), FileError> {
-    write_file(path, html(report).as_bytes())
+pub fn write(page: &Page, path: &Path) -> Result<(), FileError> {
+    write_file(path, html(page).as_bytes())
 }
 
 /// The page.
-pub fn html(report: &Report) -> String {
-    let mut page = String::new();
-    page += "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
-    page += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
-    page += "<meta name=\"color-scheme\" content=\"light dark\">\n";
-    page += &format!("<title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n", escape(&report.title));
-    page += &format!(
+pub fn html(page: &Page) -> String {
+    let mut text = String::new();
+    text += "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
+    text += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
+    text += "<meta name=\"color-scheme\" content=\"light dark\">\n";
+    text += &format!("<title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n", escape(&page.title));
+    text += &format!(
         "<header>\n<h1>{}</h1>\n<p class=\"lead\">{}</p>\n",
-        escape(&report.title),
-        escape(&report.lead)
+        escape(&page.title),
+        escape(&page.lead)
     );
-    if !report.facts.is_empty() {
-        page += "<dl class=\"facts\">\n";
-        for (name, value) in &report.facts {
-            page += &format!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), escape(value));
+    if !page.facts.is_empty() {
+        text += "<dl class=\"facts\">\n";
+        for (name, value) in &page.facts {
+            text += &format!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), escape(value));
         }
-        page += "</dl>\n";
+        text += "</dl>\n";
     }
-    page += &summary(report);
-    page += "</header>\n";
-    if report.sections.len() > 1 {
-        page += "<nav aria-label=\"Sections\"><ul>\n";
-        for (index, section) in report.sections.iter().enumerate() {
-            page += &format!("<li><a href=\"#s{index}\">{}</a></li>\n", escape(&section.title));
+    text += &summary(page);
+    text += "</header>\n";
+    if page.sections.len() > 1 {
+        text += "<nav aria-label=\"Sections\"><ul>\n";
+        for (index, section) in page.sections.iter().enumerate() {
+            text += &format!("<li><a href=\"#s{index}\">{}</a></li>\n", escape(&section.title));
         }
-        page += "</ul></nav>\n";
+        text += "</ul></nav>\n";
     }
-    page += "<main>\n";
-    for (index, section) in report.sections.iter().enumerate() {
-        page += &of_section(index, section);
+    text += "<main>\n";
+    for (index, section) in page.sections.iter().enumerate() {
+        text += &of_section(index, section, &page.series);
     }
-    page += "</main>\n</body>\n</html>\n";
-    page
+    text += "</main>\n</body>\n</html>\n";
+    text
 }
 
 /// How many targets are met, and the key to the marks.
-fn summary(report: &Report) -> String {
+fn summary(page: &Page) -> String {
     let verdicts: Vec<bool> =
-        report.sections.iter().flat_map(|section| &section.figures).filter_map(Figure::is_met).collect();
+        page.sections.iter().flat_map(|section| &section.figures).filter_map(Figure::is_met).collect();
     let mut text = String::new();
     if !verdicts.is_empty() {
         let met = verdicts.iter().filter(|met| **met).count();
         text += &format!("<p class=\"sum\"><strong>{met}</strong> of {} targets met</p>\n", verdicts.len());
     }
     text += "<ul class=\"key\" aria-label=\"Key\">\n";
-    for series in [Series::Truth, Series::Reconstruction, Series::Generated] {
-        text += &format!("<li>{}{}</li>\n", plot::key(series), series.name());
+    for (series, name) in page.series.iter().enumerate() {
+        text += &format!("<li>{}{}</li>\n", plot::key(Mark::of(series, page.series.len())), escape(name));
     }
-    text += &format!(
-        "<li>{}95% interval</li>\n<li>{}target</li>\n</ul>\n",
-        plot::key_interval(),
-        plot::key_target()
-    );
-    text
+    text += &format!("<li>{}95% interval</li>\n", plot::key_interval());
+    if !verdicts.is_empty() {
+        text += &format!("<li>{}target</li>\n", plot::key_target());
+    }
+    text + "</ul>\n"
 }
 
-fn of_section(index: usize, section: &Section) -> String {
+fn of_section(index: usize, section: &Section, series: &[String]) -> String {
     let mut text = format!("<section id=\"s{index}\" aria-labelledby=\"h{index}\">\n");
     text += &format!("<h2 id=\"h{index}\">{}</h2>\n", escape(&section.title));
     if !section.note.is_empty() {
         text += &format!("<p class=\"note\">{}</p>\n", escape(&section.note));
     }
     if !section.figures.is_empty() {
-        text += &table(&section.figures);
+        text += &table(&section.figures, series);
     }
     if !section.plots.is_empty() {
         text += "<div class=\"plots\">\n";
         for (place, plot) in section.plots.iter().enumerate() {
-            text += &plot::figure(plot, &format!("p{index}-{place}"));
+            text += &plot::figure(plot, &format!("p{index}-{place}"), series);
         }
         text += "</div>\n";
     }
@@ -262,46 +243,61 @@ fn of_section(index: usize, section: &Section) -> String {
     text + "</section>\n"
 }
 
-fn table(figures: &[Figure]) -> String {
+fn table(figures: &[Figure], series: &[String]) -> String {
+    // Not every series has a part in every table.
+    let is_shown = |place: usize| {
+        place + 1 == series.len()
+            || figures.iter().any(|figure| figure.values.get(place).is_some_and(Option::is_some))
+    };
+    let shown: Vec<usize> = (0..series.len()).filter(|&place| is_shown(place)).collect();
+    let has_targets = figures.iter().any(|figure| figure.target.is_some());
     let mut text = String::from(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Figures\"><table>\n<thead><tr>",
     );
-    for (name, class) in [
-        ("Figure", ""),
-        ("Ground truth", " class=\"n\""),
-        ("Reconstruction", " class=\"n\""),
-        ("Generated", " class=\"n\""),
-        ("Target", " class=\"n\""),
-        ("At a glance", " class=\"glance\""),
-    ] {
-        text += &format!("<th scope=\"col\"{class}>{name}</th>");
+    text += "<th scope=\"col\">Figure</th>";
+    let names = shown.iter().map(|&place| series[place].as_str());
+    for name in names.chain(has_targets.then_some("target")) {
+        text += &format!("<th scope=\"col\" class=\"n\">{}</th>", escape(&capitalised(name)));
     }
-    text += "</tr></thead>\n<tbody>\n";
+    text += "<th scope=\"col\" class=\"glance\">At a glance</th></tr></thead>\n<tbody>\n";
     for figure in figures {
         let written =
             |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| number(value, &figure.measure));
         text += &format!("<tr><th scope=\"row\">{}</th>", escape(&figure.name));
-        for value in [figure.truth, figure.reconstruction] {
-            text += &format!("<td class=\"n\">{}</td>", written(value));
+        for &place in &shown {
+            let value = written(figure.values.get(place).copied().flatten());
+            if place + 1 < series.len() {
+                text += &format!("<td class=\"n\">{value}</td>");
+                continue;
+            }
+            text += &format!("<td class=\"n\"><strong>{value}</strong>");
+            if let Some([low, high]) = figure.interval {
+                let (low, high) = (number(low, &figure.measure), number(high, &figure.measure));
+                text += &format!("<span class=\"ci\">{low} to {high}</span>");
+            }
+            text += "</td>";
         }
-        text += &format!("<td class=\"n\"><strong>{}</strong>", written(figure.generated));
-        if let Some([low, high]) = figure.interval {
-            let (low, high) = (number(low, &figure.measure), number(high, &figure.measure));
-            text += &format!("<span class=\"ci\">{low} to {high}</span>");
+        if has_targets {
+            text += "<td class=\"n\">";
+            if figure.target.is_some() {
+                let sign = if figure.better == Better::Higher { "≥" } else { "≤" };
+                text += &format!("{sign} {}", written(figure.target));
+            }
+            match figure.is_met() {
+                Some(true) => text += "<span class=\"met\">✓ met</span>",
+                Some(false) => text += "<span class=\"missed\">✗ missed</span>",
+                None => {}
+            }
+            text += "</td>";
         }
-        text += "</td><td class=\"n\">";
-        if figure.target.is_some() {
-            let sign = if figure.better == Better::Higher { "≥" } else { "≤" };
-            text += &format!("{sign} {}", written(figure.target));
-        }
-        match figure.is_met() {
-            Some(true) => text += "<span class=\"met\">✓ met</span>",
-            Some(false) => text += "<span class=\"missed\">✗ missed</span>",
-            None => {}
-        }
-        text += &format!("</td><td class=\"glance\">{}</td></tr>\n", plot::strip(figure));
+        text += &format!("<td class=\"glance\">{}</td></tr>\n", plot::strip(figure));
     }
     text + "</tbody>\n</table></div>\n"
+}
+
+fn capitalised(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn clip(shown: &Shown) -> String {
@@ -399,4 +395,4 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-const STYLE: &str = include_str!("report/style.css");
+const STYLE: &str = include_str!("style.css");

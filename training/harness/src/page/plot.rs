@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Bar, Better, Figure, Line, Measure, Plot, Series, escape, number};
+use super::{Axis, Bar, Better, Figure, Line, Measure, Plot, escape, number};
 
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 220.0;
@@ -10,34 +10,53 @@ const LEFT: f64 = 44.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 34.0;
 
-/// A mark of a series at a place: a hollow diamond, a square or a disc.
-fn mark(series: Series, x: f64, y: f64) -> String {
-    let class = series.class();
-    match series {
-        Series::Truth => format!(
-            "<path class=\"{class}\" d=\"M{:.1} {y:.1}L{x:.1} {:.1}L{:.1} {y:.1}L{x:.1} {:.1}Z\"/>",
-            x - 5.0,
-            y - 5.0,
-            x + 5.0,
-            y + 5.0
-        ),
-        Series::Reconstruction => {
-            format!(
-                "<rect class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\" width=\"7\" height=\"7\"/>",
-                x - 3.5,
-                y - 3.5
-            )
+/// How the marks of a series look: what is judged is a disc, whatever stands beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    Judged,
+    /// One of those beside it, from the first.
+    Beside(usize),
+}
+
+impl Mark {
+    pub(super) fn of(series: usize, count: usize) -> Self {
+        if series + 1 >= count { Self::Judged } else { Self::Beside(series % BESIDE.len()) }
+    }
+
+    fn class(self) -> &'static str {
+        match self {
+            Self::Judged => "judged",
+            Self::Beside(place) => BESIDE[place],
         }
-        Series::Generated => format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\"/>"),
+    }
+
+    fn at(self, x: f64, y: f64) -> String {
+        let class = self.class();
+        let polygon = |corners: &[[f64; 2]]| -> String {
+            let corners: Vec<String> =
+                corners.iter().map(|[across, down]| format!("{:.1} {:.1}", x + across, y + down)).collect();
+            format!("<path class=\"{class}\" d=\"M{}Z\"/>", corners.join("L"))
+        };
+        match self {
+            Self::Judged => format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\"/>"),
+            Self::Beside(0) => polygon(&[[-5.0, 0.0], [0.0, -5.0], [5.0, 0.0], [0.0, 5.0]]),
+            Self::Beside(1) => polygon(&[[-3.5, -3.5], [3.5, -3.5], [3.5, 3.5], [-3.5, 3.5]]),
+            Self::Beside(2) => polygon(&[[-4.5, 4.0], [0.0, -4.5], [4.5, 4.0]]),
+            Self::Beside(3) => polygon(&[[-4.5, -4.0], [0.0, 4.5], [4.5, -4.0]]),
+            Self::Beside(_) => polygon(&[[-1.5, -5.0], [1.5, -5.0], [1.5, 5.0], [-1.5, 5.0]]),
+        }
     }
 }
+
+/// Classes of the series beside the judged one.
+const BESIDE: [&str; 5] = ["first", "second", "third", "fourth", "fifth"];
 
 fn hidden(content: &str) -> String {
     format!("<svg viewBox=\"0 0 26 14\" aria-hidden=\"true\">{content}</svg>")
 }
 
-pub(super) fn key(series: Series) -> String {
-    hidden(&mark(series, 13.0, 7.0))
+pub(super) fn key(mark: Mark) -> String {
+    hidden(&mark.at(13.0, 7.0))
 }
 
 pub(super) fn key_interval() -> String {
@@ -53,10 +72,12 @@ pub(super) fn strip(figure: &Figure) -> String {
     const WIDTH: f64 = 230.0;
     const MARGIN: f64 = 8.0;
     const MIDDLE: f64 = 12.0;
-    let values = [figure.truth, figure.reconstruction, figure.generated, figure.target];
-    let known: Vec<f64> = values
-        .into_iter()
+    let known: Vec<f64> = figure
+        .values
+        .iter()
+        .copied()
         .flatten()
+        .chain(figure.target)
         .chain(figure.interval.into_iter().flatten())
         .filter(|value| value.is_finite())
         .collect();
@@ -92,27 +113,32 @@ pub(super) fn strip(figure: &Figure) -> String {
             "<path class=\"interval\" d=\"M{from:.1} {MIDDLE}H{to:.1}M{from:.1} 8V16M{to:.1} 8V16\"/>"
         );
     }
-    for (series, value) in [
-        (Series::Truth, figure.truth),
-        (Series::Reconstruction, figure.reconstruction),
-        (Series::Generated, figure.generated),
-    ] {
+    for (series, value) in figure.values.iter().enumerate() {
         if let Some(value) = value.filter(|value| value.is_finite()) {
-            marks += &mark(series, place(value), MIDDLE);
+            marks += &Mark::of(series, figure.values.len()).at(place(value), MIDDLE);
         }
     }
     format!("<svg viewBox=\"0 0 {WIDTH} 36\" aria-hidden=\"true\">{marks}</svg>")
 }
 
 /// A plot with its caption.
-pub(super) fn figure(plot: &Plot, id: &str) -> String {
+pub(super) fn figure(plot: &Plot, id: &str, series: &[String]) -> String {
     let (title, said, marks) = match plot {
-        Plot::Bars { title, measure, bars } => (title, said_bars(bars, measure), draw_bars(bars, measure)),
+        Plot::Bars { title, measure, bars } => {
+            (title, said_bars(bars, measure, series), draw_bars(bars, measure, series.len()))
+        }
         Plot::Histogram { title, unit, bounds, bins, values, within } => {
             let histogram = Histogram::new(values, *bounds, *bins, *within);
             (title, histogram.said(unit), histogram.draw(unit))
         }
-        Plot::Trajectories { title, view_m, lines } => (title, said_lines(lines), draw_lines(*view_m, lines)),
+        Plot::Trajectories { title, view_m, lines } => {
+            (title, said_lines(lines, series), draw_lines(*view_m, lines, series.len()))
+        }
+        Plot::Curves { title, across, up, diagonal, lines } => (
+            title,
+            said_curves(across, up, lines, series),
+            draw_curves(across, up, *diagonal, lines, series.len()),
+        ),
     };
     format!(
         "<figure>\n<figcaption id=\"{id}\">{}</figcaption>\n\
@@ -122,10 +148,15 @@ pub(super) fn figure(plot: &Plot, id: &str) -> String {
     )
 }
 
-fn said_bars(bars: &[Bar], measure: &Measure) -> String {
-    let said = bars
-        .iter()
-        .map(|bar| format!("{}, {}: {}", escape(&bar.name), bar.series.name(), number(bar.value, measure)));
+/// The name of a series, as text of the page.
+fn name_of(series: usize, names: &[String]) -> String {
+    names.get(series).map_or_else(String::new, |name| escape(name))
+}
+
+fn said_bars(bars: &[Bar], measure: &Measure, series: &[String]) -> String {
+    let said = bars.iter().map(|bar| {
+        format!("{}, {}: {}", escape(&bar.name), name_of(bar.series, series), number(bar.value, measure))
+    });
     said.collect::<Vec<_>>().join("; ")
 }
 
@@ -143,7 +174,7 @@ fn round_up(value: f64) -> f64 {
         .unwrap_or(value)
 }
 
-fn draw_bars(bars: &[Bar], measure: &Measure) -> String {
+fn draw_bars(bars: &[Bar], measure: &Measure, series: usize) -> String {
     let ends = bars.iter().flat_map(|bar| [bar.value, bar.interval.map_or(0.0, |[_, high]| high)]);
     let most = match measure {
         Measure::Share => 1.0,
@@ -179,7 +210,7 @@ fn draw_bars(bars: &[Bar], measure: &Measure) -> String {
             let y = place(bar.value);
             marks += &format!(
                 "<rect class=\"{}\" x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>",
-                bar.series.class(),
+                Mark::of(bar.series, series).class(),
                 x + 1.5,
                 width - 3.0,
                 floor - y
@@ -265,7 +296,7 @@ impl Histogram {
             let height = (floor - TOP) * count as f64 / most;
             if count > 0 {
                 marks += &format!(
-                    "<rect class=\"drawn\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\"/>",
+                    "<rect class=\"judged\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\"/>",
                     left + width * bin as f64 + 0.5,
                     floor - height,
                     (width - 1.0).max(0.5)
@@ -287,12 +318,12 @@ impl Histogram {
     }
 }
 
-fn said_lines(lines: &[Line]) -> String {
-    let series: BTreeSet<&str> = lines.iter().map(|line| line.series.name()).collect();
-    format!("{} paths over each other: {}", lines.len(), series.into_iter().collect::<Vec<_>>().join(", "))
+fn said_lines(lines: &[Line], series: &[String]) -> String {
+    let names: BTreeSet<String> = lines.iter().map(|line| name_of(line.series, series)).collect();
+    format!("{} paths over each other: {}", lines.len(), names.into_iter().collect::<Vec<_>>().join(", "))
 }
 
-fn draw_lines([wide_m, high_m]: [f64; 2], lines: &[Line]) -> String {
+fn draw_lines([wide_m, high_m]: [f64; 2], lines: &[Line], series: usize) -> String {
     let (wide_m, high_m) = (wide_m.max(1e-3), high_m.max(1e-3));
     let scale = ((WIDTH - 20.0) / wide_m).min((HEIGHT - 20.0) / high_m);
     let (left, floor) = ((WIDTH - wide_m * scale) / 2.0, f64::midpoint(HEIGHT, high_m * scale));
@@ -303,24 +334,97 @@ fn draw_lines([wide_m, high_m]: [f64; 2], lines: &[Line]) -> String {
         high_m * scale
     );
     for line in lines {
-        let mut path = String::new();
-        let mut pen = 'M';
-        for point in &line.points {
-            match point.filter(|point| point.iter().all(|metres| metres.is_finite())) {
-                Some([x_m, y_m]) => {
-                    let x = left + x_m.clamp(0.0, wide_m) * scale;
-                    let y = floor - y_m.clamp(0.0, high_m) * scale;
-                    path += &format!("{pen}{x:.1} {y:.1}");
-                    pen = 'L';
-                }
-                None => pen = 'M',
+        let mark = Mark::of(line.series, series);
+        let place = |[x_m, y_m]: [f64; 2]| {
+            [left + x_m.clamp(0.0, wide_m) * scale, floor - y_m.clamp(0.0, high_m) * scale]
+        };
+        let points = placed(line, place);
+        marks += &path(&points, mark);
+        if let Some([x, y]) = points.iter().flatten().next() {
+            marks += &mark.at(*x, *y);
+        }
+    }
+    marks
+}
+
+/// The points of a line that are known, in the picture.
+fn placed(line: &Line, place: impl Fn([f64; 2]) -> [f64; 2]) -> Vec<Option<[f64; 2]>> {
+    let is_finite = |point: &[f64; 2]| point.iter().all(|value| value.is_finite());
+    line.points.iter().map(|point| point.filter(is_finite).map(&place)).collect()
+}
+
+/// A path through points of the picture, with its gaps.
+fn path(points: &[Option<[f64; 2]>], mark: Mark) -> String {
+    let mut path = String::new();
+    let mut pen = 'M';
+    for point in points {
+        match point {
+            Some([x, y]) => {
+                path += &format!("{pen}{x:.1} {y:.1}");
+                pen = 'L';
             }
+            None => pen = 'M',
         }
-        marks += &format!("<path class=\"path {}\" d=\"{path}\"/>", line.series.class());
-        if let Some([x_m, y_m]) = line.points.iter().flatten().next() {
-            let (x, y) = (left + x_m.clamp(0.0, wide_m) * scale, floor - y_m.clamp(0.0, high_m) * scale);
-            marks += &mark(line.series, x, y);
-        }
+    }
+    format!("<path class=\"path {}\" d=\"{path}\"/>", mark.class())
+}
+
+fn said_curves(across: &Axis, up: &Axis, lines: &[Line], series: &[String]) -> String {
+    let said = lines.iter().map(|line| {
+        let points = line
+            .points
+            .iter()
+            .flatten()
+            .map(|[x, y]| format!("{} at {}", number(*y, &up.measure), number(*x, &across.measure)));
+        format!("{}: {}", name_of(line.series, series), points.collect::<Vec<_>>().join(", "))
+    });
+    format!("{} over {}. {}", escape(&up.name), escape(&across.name), said.collect::<Vec<_>>().join("; "))
+}
+
+fn draw_curves(across: &Axis, up: &Axis, diagonal: bool, lines: &[Line], series: usize) -> String {
+    let (right, floor) = (WIDTH - 10.0, HEIGHT - BOTTOM);
+    let share = |value: f64, [low, high]: [f64; 2]| {
+        if high > low { ((value - low) / (high - low)).clamp(0.0, 1.0) } else { 0.0 }
+    };
+    let place = |[x, y]: [f64; 2]| {
+        [LEFT + (right - LEFT) * share(x, across.bounds), floor - (floor - TOP) * share(y, up.bounds)]
+    };
+    let mut marks = String::new();
+    let between = |[low, high]: [f64; 2], step: u32| low + (high - low) * f64::from(step) / 4.0;
+    for step in 0..=4 {
+        let value = between(up.bounds, step);
+        let [_, y] = place([across.bounds[0], value]);
+        marks += &format!(
+            "<path class=\"axis\" d=\"M{LEFT} {y:.1}H{right}\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            LEFT - 6.0,
+            y + 4.0,
+            number(value, &up.measure)
+        );
+    }
+    for (step, anchor) in [(0, "start"), (2, "middle"), (4, "end")] {
+        let value = between(across.bounds, step);
+        let [x, _] = place([value, up.bounds[0]]);
+        let value = number(value, &across.measure);
+        let y = floor + 15.0;
+        marks += &format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{value}</text>");
+    }
+    marks += &format!(
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+        f64::midpoint(LEFT, right),
+        floor + 29.0,
+        escape(&across.name)
+    );
+    if diagonal {
+        let low = across.bounds[0].max(up.bounds[0]);
+        let high = across.bounds[1].min(up.bounds[1]);
+        let ([x, y], [until_x, until_y]) = (place([low, low]), place([high, high]));
+        marks += &format!("<path class=\"target\" d=\"M{x:.1} {y:.1}L{until_x:.1} {until_y:.1}\"/>");
+    }
+    for line in lines {
+        let mark = Mark::of(line.series, series);
+        let points = placed(line, place);
+        marks += &path(&points, mark);
+        points.iter().flatten().for_each(|[x, y]| marks += &mark.at(*x, *y));
     }
     marks
 }

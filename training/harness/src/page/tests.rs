@@ -42,28 +42,26 @@ fn elements(page: &str) -> Result<Vec<(String, String)>, String> {
 }
 
 fn share(name: &str, values: [f64; 3], interval: [f64; 2], target: f64) -> Figure {
-    let [truth, reconstruction, generated] = values;
     Figure {
         name: name.to_owned(),
         measure: Measure::Share,
         better: Better::Higher,
-        truth: Some(truth),
-        reconstruction: Some(reconstruction),
-        generated: Some(generated),
+        values: values.map(Some).into(),
         interval: Some(interval),
         target: Some(target),
     }
 }
 
 /// A page whose every text is `text`.
-fn page(text: &str) -> Report {
+fn page(text: &str) -> Page {
     let owned = || text.to_owned();
     let bar =
         |series, value| Bar { name: owned(), series, value, interval: Some([value - 0.1, value + 0.1]) };
-    Report {
+    Page {
         title: owned(),
         lead: owned(),
         facts: vec![(owned(), owned())],
+        series: vec![owned(), owned(), owned()],
         sections: vec![
             Section {
                 title: owned(),
@@ -79,7 +77,7 @@ fn page(text: &str) -> Report {
                     Plot::Bars {
                         title: owned(),
                         measure: Measure::Of(owned()),
-                        bars: vec![bar(Series::Truth, 1.0), bar(Series::Generated, f64::INFINITY)],
+                        bars: vec![bar(0, 1.0), bar(2, f64::INFINITY)],
                     },
                     Plot::Histogram {
                         title: owned(),
@@ -93,8 +91,18 @@ fn page(text: &str) -> Report {
                         title: owned(),
                         view_m: [8.0, 7.2],
                         lines: vec![Line {
-                            series: Series::Truth,
+                            series: 0,
                             points: vec![Some([1.0, 2.0]), None, Some([9e9, f64::NAN])],
+                        }],
+                    },
+                    Plot::Curves {
+                        title: owned(),
+                        across: Axis { name: owned(), measure: Measure::Share, bounds: [0.0, 0.0] },
+                        up: Axis { name: owned(), measure: Measure::Of(owned()), bounds: [0.0, 1.0] },
+                        diagonal: true,
+                        lines: vec![Line {
+                            series: 7,
+                            points: vec![Some([1.0, 2.0]), None, Some([f64::NEG_INFINITY, 0.5])],
                         }],
                     },
                 ],
