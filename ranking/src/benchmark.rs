@@ -384,6 +384,7 @@ fn query() -> FeedQuery {
         scrolled: HashSet::new(),
         location: None,
         retrieved: Vec::new(),
+        alike: Vec::new(),
         steering: Steering::default(),
         less: Vec::new(),
         limit: PAGE,

@@ -102,6 +102,7 @@ impl FeedItem {
             SourceKind::Following => "from a creator you follow",
             SourceKind::Nearby => "popular near you",
             SourceKind::Sequence => "what people who watched the same went on to",
+            SourceKind::Alike => "like a clip that you liked",
             SourceKind::Trending if self.personal => "like clips that you enjoyed",
             SourceKind::Trending => "popular with everyone",
             SourceKind::Fresh => "new here",

@@ -36,6 +36,8 @@ pub struct FeedQuery {
     pub location: Option<String>,
     /// Clips that retrieval found for the person by what they had before, best first.
     pub retrieved: Vec<VideoId>,
+    /// Clips that retrieval found to be like those that the person liked last, best first.
+    pub alike: Vec<VideoId>,
     /// What the person asked for in words.
     pub steering: Steering,
     /// Clips that they want to see less like.
@@ -84,6 +86,7 @@ impl FeedQuery {
             seen: HashSet::new(),
             location: None,
             retrieved: Vec::new(),
+            alike: Vec::new(),
             less: Vec::new(),
             seed: hour.cast_unsigned(),
             ..self.clone()

@@ -21,7 +21,7 @@ use super::page::{FeedItem, FeedPage, Why};
 use super::query::FeedQuery;
 use super::scorers::{self, LessLike, Personal, Popularity};
 use super::select::{Diverse, discount};
-use super::sources::{self, Following, Fresh, Nearby, Sequence, SourceKind, Trending};
+use super::sources::{self, Alike, Following, Fresh, Nearby, Sequence, SourceKind, Trending};
 use super::stage::{Filter, Filtered, Retrieved, Scored, Selector, Trace};
 use super::steering::said;
 use super::weights::Weights;
@@ -78,7 +78,15 @@ pub fn rank(
     let popularity = Popularity::of(&candidates, weights);
     let newcomers = Newcomers::of(&candidates);
     let retrieved = trace.retrieve(
-        &[&sources::Steered, &Following, &Nearby(&popularity), &Sequence, &Trending(&popularity), &Fresh],
+        &[
+            &sources::Steered,
+            &Following,
+            &Nearby(&popularity),
+            &Sequence,
+            &Alike,
+            &Trending(&popularity),
+            &Fresh,
+        ],
         &query,
         candidates,
     );

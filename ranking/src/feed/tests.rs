@@ -45,6 +45,7 @@ fn query() -> FeedQuery {
         scrolled: HashSet::new(),
         location: None,
         retrieved: Vec::new(),
+        alike: Vec::new(),
         steering: Steering::default(),
         less: Vec::new(),
         limit: 10,
@@ -541,13 +542,19 @@ proptest! {
 #[test]
 fn what_retrieval_found_is_considered_in_its_order_and_by_nobody_without_personalisation() {
     let clips: Vec<Candidate> = (0..30).map(clip).collect();
-    let found = FeedQuery { retrieved: ["v7", "gone", "v3"].map(VideoId::from).into(), ..query() };
+    let found = FeedQuery {
+        retrieved: ["v7", "gone", "v3"].map(VideoId::from).into(),
+        alike: ["v9", "v3"].map(VideoId::from).into(),
+        ..query()
+    };
     let page = page_of(&FeedQuery { limit: 30, ..found.clone() }, clips.clone());
-    let of_sequence = |page: &FeedPage| {
-        let items = page.items.iter().filter(|item| item.why.sources.contains(&SourceKind::Sequence));
+    let of = |source: SourceKind, page: &FeedPage| {
+        let items = page.items.iter().filter(|item| item.why.sources.contains(&source));
         items.map(|item| item.candidate.video_id.as_str().to_owned()).collect::<HashSet<_>>()
     };
-    assert_eq!(of_sequence(&page), ["v3", "v7"].map(str::to_owned).into());
+    assert_eq!(of(SourceKind::Sequence, &page), ["v3", "v7"].map(str::to_owned).into());
+    assert_eq!(of(SourceKind::Alike, &page), ["v3", "v9"].map(str::to_owned).into());
     let private = FeedQuery { personalised: false, limit: 30, ..found };
-    assert!(of_sequence(&page_of(&private, clips)).is_empty());
+    let page = page_of(&private, clips);
+    assert!(of(SourceKind::Sequence, &page).is_empty() && of(SourceKind::Alike, &page).is_empty());
 }

@@ -82,6 +82,14 @@ pub struct Loaded {
     pub items: Vec<String>,
 }
 
+impl Loaded {
+    /// Where an item is.
+    pub fn vector(&self, item: u32) -> Result<Vec<f32>> {
+        let item = item as usize;
+        read_floats(self.model.items().narrow(0, item, 1))
+    }
+}
+
 impl fmt::Debug for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loaded")

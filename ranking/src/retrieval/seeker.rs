@@ -77,16 +77,47 @@ impl Seeker {
         }
         let latest = self.loaded.model.latest(&history);
         let query = read_floats(self.loaded.model.last_queries(&[latest]))?;
-        let had: HashSet<u32> = history.iter().copied().collect();
-        let known = self.loaded.index.search(&query, count, &|clip| !had.contains(&clip))?;
+        self.near(&query, &history.iter().copied().collect(), new, count)
+    }
+
+    /// At most `count` clips that are like one clip, by its name or else by its tokens, best first, without those
+    /// of `history` and without itself. None for a clip of which the model knows nothing.
+    pub fn alike<'a>(
+        &self,
+        (clip, tokens): (&str, &[String]),
+        history: impl IntoIterator<Item = &'a str>,
+        new: impl IntoIterator<Item = (&'a str, &'a [String])>,
+        count: usize,
+    ) -> Result<Vec<String>> {
+        let row = self.rows.get(clip);
+        let place = match row {
+            Some(&row) => self.loaded.vector(row)?,
+            None => match self.place(tokens) {
+                Some(place) => place,
+                None => return Ok(Vec::new()),
+            },
+        };
+        let had = history.into_iter().filter_map(|clip| self.rows.get(clip).copied());
+        let new = new.into_iter().filter(|(name, _)| *name != clip);
+        self.near(&place, &had.chain(row.copied()).collect(), new, count)
+    }
+
+    /// The clips nearest to a place: those of the model, and of `new` those that it does not know.
+    fn near<'a>(
+        &self,
+        query: &[f32],
+        had: &HashSet<u32>,
+        new: impl IntoIterator<Item = (&'a str, &'a [String])>,
+        count: usize,
+    ) -> Result<Vec<String>> {
+        let known = self.loaded.index.search(query, count, had)?;
         let known = known
             .into_iter()
             .map(|Neighbour { item, score }| (score, self.loaded.items[item as usize].clone()));
 
         let unknown = new.into_iter().filter(|(clip, _)| !self.rows.contains_key(*clip));
-        let unknown = unknown.filter_map(|(clip, tokens)| {
-            Some((inner_product(&query, &self.place(tokens)?), clip.to_owned()))
-        });
+        let unknown = unknown
+            .filter_map(|(clip, tokens)| Some((inner_product(query, &self.place(tokens)?), clip.to_owned())));
         let mut found: Vec<(f32, String)> = known.chain(unknown).collect();
         found.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         found.truncate(count);
@@ -177,6 +208,21 @@ mod tests {
             assert_eq!(seeker.seek(had(), [], 5).unwrap().len(), 5);
         }
         assert!(seeker.seek(["never seen"], [], 5).unwrap().is_empty());
+
+        // What is like one clip: of its topic, whether the model knows it or its tokens alone.
+        let of_one = topics[1].as_slice();
+        for liked in ["v3", "unknown"] {
+            let new = [("new-of-0", topics[0].as_slice()), ("new-of-1", of_one), ("unknown", of_one)];
+            let found = seeker.alike((liked, of_one), ["v1"], new, 6).unwrap();
+            assert_eq!(found.len(), 6);
+            assert!(
+                !found.iter().any(|clip| clip == liked || clip == "v1" || clip == "new-of-0"),
+                "{found:?}"
+            );
+            let of_one = |clip: &&String| tokens_of(clip).is_none_or(|tokens| tokens[0] == "topic=1");
+            assert!(found.iter().filter(of_one).count() >= 5, "{found:?}");
+        }
+        assert!(seeker.alike(("untold", &[]), [], [], 5).unwrap().is_empty());
         let untold = [("untold", &["word=unheard".to_owned()][..])];
         assert!(!seeker.seek(["v0"], untold, 100).unwrap().contains(&"untold".to_owned()));
     }

@@ -3,9 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use kinora_ranking::RankingError;
 use kinora_ranking::feed::{
     AgeBand, CameoConsent, Candidate, Engagement, FeedItem, FeedQuery, Moderation, SourceKind, Steering,
 };
+use kinora_schema::ranking::{HistoryItem, Task};
 use kinora_schema::{CreatorId, UserId, VideoId};
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -25,6 +27,9 @@ use crate::posts::Post;
 const POOL: i64 = 2000;
 /// Posts of any age that retrieval adds at most.
 const RETRIEVED: usize = 300;
+/// Clips that were liked last, and posts that are added for being like each of them.
+const LIKED: usize = 3;
+const ALIKE: usize = 40;
 /// How long a clip that was shown does not come again.
 const SEEN_MS: i64 = DAY_MS;
 const CURSOR_MAX_BYTES: usize = 64;
@@ -40,37 +45,59 @@ pub(super) async fn gather(
 ) -> ApiResult<(Asked, Pool)> {
     let mut asked = Asked::gather(app, user_id, address, cursor, limit, now_ms).await?;
     let mut pool = Pool::newest(app).await?;
-    asked.query.retrieved = seek(app, &asked.query, &pool).await?;
-    pool.add(app, &asked.query.retrieved).await?;
+    let Sought { next, alike } = seek(app, &asked.query, &pool).await?;
+    pool.add(app, &next).await?;
+    pool.add(app, &alike).await?;
+    asked.query.retrieved = next;
+    asked.query.alike = alike;
     Ok((asked, pool))
 }
 
+/// What retrieval finds for a person, best first.
+#[derive(Default)]
+struct Sought {
+    /// By all that they had before.
+    next: Vec<VideoId>,
+    /// By each of the clips that they liked last.
+    alike: Vec<VideoId>,
+}
+
 /// What retrieval finds for the person, where there is a model and they allow it.
-async fn seek(app: &App, query: &FeedQuery, pool: &Pool) -> ApiResult<Vec<VideoId>> {
+async fn seek(app: &App, query: &FeedQuery, pool: &Pool) -> ApiResult<Sought> {
     if !query.personalised || app.feed.seeker.is_none() {
-        return Ok(Vec::new());
+        return Ok(Sought::default());
     }
     let (app, user_id, now_ms) = (app.clone(), query.user_id.clone(), query.now_ms);
     let newest: Vec<VideoId> = pool.candidates.iter().map(|clip| clip.video_id.clone()).collect();
     let found = tokio::task::spawn_blocking(move || {
-        let Some(seeker) = &app.feed.seeker else { return Ok(Vec::new()) };
-        let (person, new) = {
+        let Some(seeker) = &app.feed.seeker else { return Ok(Sought::default()) };
+        let (person, liked, new) = {
             let features = app.interactions.features();
             let viewing = features.viewing(Some(&user_id), now_ms, SURFACE);
             let new: Vec<_> =
                 newest.into_iter().map(|video| (features.video_tokens(&video), video)).collect();
-            (viewing.person(), new)
+            let person = viewing.person();
+            let is_liked = |item: &&HistoryItem| item.outcomes & (1 << Task::Like.index()) != 0;
+            let liked = person.history.iter().rev().filter(is_liked).take(LIKED).map(|item| &item.video_id);
+            let liked: Vec<_> = liked.map(|video| (features.video_tokens(video), video.clone())).collect();
+            (person, liked, new)
         };
-        let history = person.history.iter().map(|item| item.video_id.as_str());
-        let new = new.iter().map(|(tokens, video)| (video.as_str(), &**tokens));
-        seeker.seek(history, new, RETRIEVED)
+        let history = || person.history.iter().map(|item| item.video_id.as_str());
+        let new = || new.iter().map(|(tokens, video)| (video.as_str(), &**tokens));
+        let ids = |found: Vec<String>| found.into_iter().map(VideoId::new);
+        let next = ids(seeker.seek(history(), new(), RETRIEVED)?).collect();
+        let mut alike = Vec::new();
+        for (tokens, video) in &liked {
+            alike.extend(ids(seeker.alike((video.as_str(), tokens), history(), new(), ALIKE)?));
+        }
+        Ok(Sought { next, alike })
     });
     match found.await.map_err(ApiError::internal)? {
-        Ok(found) => Ok(found.into_iter().map(VideoId::new).collect()),
+        Ok(found) => Ok(found),
         // A feed without retrieval is better than no feed.
-        Err(error) => {
+        Err::<_, RankingError>(error) => {
             tracing::warn!(%error, "the feed goes without retrieval");
-            Ok(Vec::new())
+            Ok(Sought::default())
         }
     }
 }
@@ -125,6 +152,7 @@ impl Asked {
             scrolled: scrolled(&mut conn, user_id, &scroll_id).await?,
             location,
             retrieved: Vec::new(),
+            alike: Vec::new(),
             steering: Steering::of(&controls::words(&mut conn, user_id).await?),
             less: controls::unwanted(&mut conn, user_id).await?,
             limit,

@@ -107,6 +107,7 @@ fn scroll(
             scrolled: scrolled.iter().cloned().collect(),
             location: None,
             retrieved: Vec::new(),
+            alike: Vec::new(),
             steering: Steering::default(),
             less: Vec::new(),
             limit: PAGE,
@@ -234,7 +235,8 @@ impl Tally {
             impressions: self.impressions,
             click_rate: self.clicks as f64 / impressions,
             affinity: self.affinity / impressions,
-            regret: (self.best - self.affinity) / impressions,
+            // Sums in another order differ in the last digits.
+            regret: ((self.best - self.affinity) / impressions).max(0.0),
             newcomer_share: to_newcomers as f64 / impressions,
             newcomers_reached: hours.iter().filter(|hours| hours.is_finite()).count(),
             newcomer_hours: hours.get(hours.len() / 2).copied().filter(|hours| hours.is_finite()),

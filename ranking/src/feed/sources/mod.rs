@@ -1,6 +1,7 @@
 //! Where clips come from, in the order of precedence: a clip that several sources find belongs
 //! to the first.
 
+mod alike;
 mod following;
 mod fresh;
 mod nearby;
@@ -8,6 +9,7 @@ mod sequence;
 mod steered;
 mod trending;
 
+pub use alike::Alike;
 pub use following::Following;
 pub use fresh::{Fresh, UNEXPLORED_IMPRESSIONS};
 pub use nearby::Nearby;
@@ -26,6 +28,8 @@ pub enum SourceKind {
     Nearby,
     /// Retrieved by what the person had before.
     Sequence,
+    /// Like a clip that the person liked.
+    Alike,
     Trending,
     Fresh,
     /// Drawn at random among the little known.
@@ -43,6 +47,7 @@ impl SourceKind {
             Self::Following => "following",
             Self::Nearby => "nearby",
             Self::Sequence => "sequence",
+            Self::Alike => "alike",
             Self::Trending => "trending",
             Self::Fresh => "fresh",
             Self::Exploration => "exploration",
