@@ -18,7 +18,9 @@ pub struct Interval {
 /// Draws of people, as the rows of each draw; a person drawn twice is two people.
 #[derive(Clone, Debug)]
 pub struct Draws {
-    draws: Vec<Vec<(u32, u32)>>,
+    rows_of: Vec<Vec<u32>>,
+    /// The people of each draw: their rows would take many times the memory.
+    people: Vec<Vec<u32>>,
 }
 
 impl Draws {
@@ -30,25 +32,22 @@ impl Draws {
             rows_of[person as usize].push(row as u32);
         }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut draw = || {
-            (0..persons as u32)
-                .flat_map(|drawn| {
-                    let person = rng.random_range(0..persons);
-                    rows_of[person].iter().map(move |&row| (row, drawn))
-                })
-                .collect()
-        };
-        Self { draws: (0..count).map(|_| draw()).collect() }
+        let mut draw = || (0..persons).map(|_| rng.random_range(0..persons) as u32).collect();
+        let people = (0..count).map(|_| draw()).collect();
+        Self { rows_of, people }
     }
 
     /// The interval of a figure of rows and the people that they were drawn as; none where no draw
     /// gives it.
     pub fn interval(&self, figure: impl Fn(&[u32], &[u32]) -> Option<f64> + Sync) -> Option<Interval> {
         let mut values: Vec<f64> = self
-            .draws
+            .people
             .par_iter()
-            .filter_map(|draw| {
-                let (rows, people): (Vec<u32>, Vec<u32>) = draw.iter().copied().unzip();
+            .filter_map(|drawn| {
+                let rows_of = |(person, place): (&u32, u32)| {
+                    self.rows_of[*person as usize].iter().map(move |&row| (row, place))
+                };
+                let (rows, people): (Vec<u32>, Vec<u32>) = drawn.iter().zip(0..).flat_map(rows_of).unzip();
                 figure(&rows, &people)
             })
             .collect();

@@ -31,6 +31,9 @@ pub mod watch;
 mod fixture;
 
 pub use error::{RankingError, Result};
-pub use evaluate::{EvalReport, evaluate};
+pub use evaluate::{EvalReport, RankerFigures, evaluate};
 pub use scorer::{Prediction, Ranker};
-pub use train::{Hyperparameters, TrainOptions, TrainOutcome, TrainReport, train};
+pub use train::{
+    Hyperparameters, SearchOptions, SearchReport, TrainOptions, TrainOutcome, TrainReport,
+    read_hyperparameters, search, train,
+};

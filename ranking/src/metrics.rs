@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 /// Probability that a positive is scored above a negative; ties count half.
 pub fn auc(scores: &[f32], positives: &[bool]) -> Option<f64> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
@@ -52,16 +54,30 @@ pub fn log_loss(probabilities: &[f32], outcomes: &[bool]) -> Option<f64> {
     }))
 }
 
-/// Expected calibration error over ten bins of equal counts; rows of one probability share a bin.
+/// Rows that were said to be about as likely.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct CalibrationBin {
+    pub rows: usize,
+    /// Mean probability that was said, and the share that happened.
+    pub predicted: f64,
+    pub happened: f64,
+}
+
+/// Expected calibration error over the bins of [`calibration`].
 pub fn calibration_error(probabilities: &[f32], outcomes: &[bool]) -> Option<f64> {
+    let bins = calibration(probabilities, outcomes);
+    let gap = |bin: &CalibrationBin| bin.rows as f64 * (bin.predicted - bin.happened).abs();
+    (!bins.is_empty()).then(|| bins.iter().map(gap).sum::<f64>() / probabilities.len() as f64)
+}
+
+/// What was said beside what happened, in at most ten bins of equal counts, lowest first; rows of one
+/// probability share a bin.
+pub fn calibration(probabilities: &[f32], outcomes: &[bool]) -> Vec<CalibrationBin> {
     const BINS: usize = 10;
     let rows = probabilities.len();
-    if rows == 0 {
-        return None;
-    }
     let mut order: Vec<usize> = (0..rows).collect();
     order.sort_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]));
-    let (mut error, mut from) = (0.0, 0);
+    let (mut bins, mut from) = (Vec::new(), 0);
     for bin in 1..=BINS {
         let mut until = from.max(bin * rows / BINS);
         while (1..rows).contains(&until)
@@ -70,12 +86,17 @@ pub fn calibration_error(probabilities: &[f32], outcomes: &[bool]) -> Option<f64
             until += 1;
         }
         let members = &order[from..until];
-        let said: f64 = members.iter().map(|&row| f64::from(probabilities[row])).sum();
-        let happened = members.iter().filter(|&&row| outcomes[row]).count() as f64;
-        error += (said - happened).abs();
+        let share = |sum: f64| sum / members.len() as f64;
+        if !members.is_empty() {
+            bins.push(CalibrationBin {
+                rows: members.len(),
+                predicted: share(members.iter().map(|&row| f64::from(probabilities[row])).sum()),
+                happened: share(members.iter().filter(|&&row| outcomes[row]).count() as f64),
+            });
+        }
         from = until;
     }
-    Some(error / rows as f64)
+    bins
 }
 
 /// XAUC: how often of two rows the one predicted longer was watched longer, over all pairs of
@@ -115,7 +136,8 @@ pub fn mean_absolute_error(predicted: &[f32], actual: &[f32]) -> Option<f64> {
     mean(predicted.iter().zip(actual).map(|(&p, &a)| (f64::from(p) - f64::from(a)).abs()))
 }
 
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+/// Mean of the values, where there are any.
+pub fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, count) = values.fold((0.0, 0_u64), |(sum, count), value| (sum + value, count + 1));
     (count > 0).then(|| sum / count as f64)
 }

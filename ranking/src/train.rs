@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use kinora_harness::checkpoint::{self, Checkpoints};
 use kinora_harness::device::{self, DeviceChoice};
 use kinora_harness::interrupt::Interrupt;
@@ -26,6 +26,7 @@ use serde_json::json;
 pub(crate) use self::data::duration;
 use self::data::{Data, Order};
 pub use self::hyperparameters::Hyperparameters;
+pub use self::search::{SearchOptions, SearchReport, Trial, read_hyperparameters, search};
 use crate::artifact;
 use crate::dataset::Dataset;
 use crate::error::{RankingError, Result};
@@ -34,6 +35,7 @@ use crate::rows::{Forget, Vocabularies};
 
 mod data;
 mod hyperparameters;
+mod search;
 
 /// The split that a ranker learns from.
 pub const TRAIN_SPLIT: &str = "train";
@@ -155,20 +157,16 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
     let batches = data.train.len().div_ceil(hyper.batch) as u64;
     let steps = (u64::from(hyper.epochs) * batches).max(hyper.minimum_steps);
     let mut progress = Progress::new("train ranker", steps, options.progress);
+    let descent = Descent { data: &data, hyper, seed: options.seed, steps, device: &training_device };
     let mut order = Order::new(&data.train, options.seed);
     let mut losses = Losses::default();
     let mut loss_mean = f64::NAN;
     while state.step < steps {
         let step = state.step;
         let rows = order.batch(step / batches, (step % batches) as usize, hyper.batch);
-        let mut rng = ChaCha8Rng::seed_from_u64(derive(options.seed, &format!("forget {step}")));
-        let forget = Forget { rng: &mut rng, videos: hyper.forget_videos, tokens: hyper.forget_tokens };
-        let batch = data.rows.batch(rows, &data.normaliser, Some(forget), &training_device);
-        let logits = model.forward(batch) + model.of_places(data.places(rows, &training_device));
-        let loss = model::loss(logits, data.targets(rows, &training_device));
-        losses.add(loss.clone().detach());
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(learning_rate(hyper, step, steps), model, gradients);
+        let loss;
+        (model, loss) = descent.step(model, &mut optimizer, rows, step);
+        losses.add(loss);
         state.step += 1;
 
         if state.step % READ_EVERY == 0 || state.step == steps {
@@ -212,6 +210,36 @@ pub fn train(options: &TrainOptions) -> Result<TrainOutcome> {
         loss: loss_mean,
         seconds: started.elapsed().as_secs_f64(),
     }))
+}
+
+/// What each step of a training has in common.
+struct Descent<'a> {
+    data: &'a Data,
+    hyper: &'a Hyperparameters,
+    seed: u64,
+    steps: u64,
+    device: &'a Device,
+}
+
+impl Descent<'_> {
+    /// Learns from `rows` once; the loss is that before the step.
+    fn step(
+        &self,
+        model: RankerModel,
+        optimizer: &mut ModuleOptimizer,
+        rows: &[usize],
+        step: u64,
+    ) -> (RankerModel, Tensor<1>) {
+        let Self { data, hyper, seed, steps, device } = *self;
+        let mut rng = ChaCha8Rng::seed_from_u64(derive(seed, &format!("forget {step}")));
+        let forget = Forget { rng: &mut rng, videos: hyper.forget_videos, tokens: hyper.forget_tokens };
+        let batch = data.rows.batch(rows, &data.normaliser, Some(forget), device);
+        let logits = model.forward(batch) + model.of_places(data.places(rows, device));
+        let loss = model::loss(logits, data.targets(rows, device));
+        let seen = loss.clone().detach();
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        (optimizer.step(learning_rate(hyper, step, steps), model, gradients), seen)
+    }
 }
 
 /// Where the checkpoints of the model at `out` lie.

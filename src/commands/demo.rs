@@ -202,8 +202,10 @@ async fn train_ranker(args: &Args, context: &Context, journal: &mut Journal) -> 
             journal.record(|done| done.trained = true)?;
         }
     }
-    let report = tokio::task::block_in_place(|| kinora_ranking::evaluate(&options.out, &dataset, "eval"))?;
-    if let Some(auc) = report.tasks.get("click").and_then(|click| click.auc) {
+    let report = tokio::task::block_in_place(|| {
+        kinora_ranking::evaluate(&options.out, &dataset, "eval", options.seed)
+    })?;
+    if let Some(auc) = report.figures.tasks.get("click").and_then(|click| click.figures.auc) {
         context.output.note(&format!("      click AUC on the last days, which it did not see: {auc:.3}"));
     }
     Ok(())

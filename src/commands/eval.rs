@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use kinora_harness::device::DeviceChoice;
-use kinora_ranking::EvalReport;
+use kinora_harness::page;
 use kinora_ranking::interval::Interval as Range;
 use kinora_ranking::logs::{LogReport, evaluate_log};
+use kinora_ranking::{EvalReport, RankerFigures};
 use kinora_training::evaluate::{
     Beside, CaptionFigures, EvaluateError, EvaluateOptions, EvaluateReport, FamilyReport, Figures, Interval,
     LikenessFigures, MotionReport, PhyWorldReport, evaluate,
@@ -21,7 +22,7 @@ use crate::{Context, interrupt};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Model {
-    /// AUC per task, calibration and watch-time errors of a ranker on one split of a training set.
+    /// AUC per task, calibration and watch-time errors of a ranker on one split of a training set, with intervals.
     Ranker(Ranker),
     /// Hit rate, NDCG and what is listed of a retrieval model, beside simple baselines, with intervals.
     Retrieval(super::eval_retrieval::Retrieval),
@@ -46,8 +47,11 @@ pub(crate) struct Ranker {
     #[arg(long, default_value = "eval")]
     split: String,
     /// Of the draws that the intervals come from.
-    #[arg(long, default_value_t = 1, requires = "impressions")]
+    #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Write a page with figures and plots, which needs nothing beside it.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 /// Judge a video+audio model: whether its clips keep to their captions, to their references and to the laws of
@@ -102,13 +106,39 @@ pub(crate) fn run(model: Model, context: &Context) -> anyhow::Result<()> {
 }
 
 fn ranker(args: &Ranker, context: &Context) -> anyhow::Result<()> {
+    let model = ("Model".to_owned(), args.model.display().to_string());
     let Some(dataset) = &args.dataset else {
         let report = tokio::task::block_in_place(|| evaluate_log(&args.model, &args.impressions, args.seed))?;
-        context.output.result(&report, || log_table(&report))?;
+        let LogReport { skipped_rows, unknown_users, unknown_videos, figures } = &report;
+        let lead = format!(
+            "{} impressions of {} people, {skipped_rows} rows skipped; unknown to the model: {unknown_users} \
+             impressions by person, {unknown_videos} by clip",
+            figures.rows, figures.users
+        );
+        write_page(args, &lead, vec![model], figures)?;
+        context.output.result(&report, || ranker_table(&lead, figures))?;
         return Ok(());
     };
-    let report = tokio::task::block_in_place(|| kinora_ranking::evaluate(&args.model, dataset, &args.split))?;
-    context.output.result(&report, || ranker_table(&report))?;
+    let report = tokio::task::block_in_place(|| {
+        kinora_ranking::evaluate(&args.model, dataset, &args.split, args.seed)
+    })?;
+    let EvalReport { split, figures } = &report;
+    let lead = format!("split {split}: {} impressions of {} people", figures.rows, figures.users);
+    let data = ("Training set".to_owned(), dataset.display().to_string());
+    write_page(args, &lead, vec![model, data], figures)?;
+    context.output.result(&report, || ranker_table(&lead, figures))?;
+    Ok(())
+}
+
+fn write_page(
+    args: &Ranker,
+    lead: &str,
+    facts: Vec<(String, String)>,
+    figures: &RankerFigures,
+) -> anyhow::Result<()> {
+    if let Some(path) = &args.report {
+        page::write(&kinora_ranking::evaluate::page(lead, facts, figures), path)?;
+    }
     Ok(())
 }
 
@@ -171,43 +201,18 @@ fn pixels(directory: &Path, args: &Video, context: &Context) -> anyhow::Result<(
     Ok(())
 }
 
-fn ranker_table(report: &EvalReport) -> String {
-    let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
-    let mut text = format!("split {}: {} rows of {} people\n", report.split, report.rows, report.users);
-    text += &format!(
-        "{:<16}{:>10}{:>9}{:>9}{:>10}{:>9}\n",
-        "task", "positives", "AUC", "gAUC", "log loss", "ECE"
-    );
-    for (name, task) in &report.tasks {
-        text += &format!(
-            "{name:<16}{:>10}{:>9}{:>9}{:>10}{:>9}\n",
-            task.positives,
-            cell(task.auc),
-            cell(task.grouped_auc),
-            cell(task.log_loss),
-            cell(task.calibration_error)
-        );
-    }
-    let mae_s = report.watch.mae_ms.map(|ms| ms / 1000.0);
-    text += &format!("watch time: XAUC {}, mean absolute error {} s", cell(report.watch.xauc), cell(mae_s));
-    text
-}
-
-fn log_table(report: &LogReport) -> String {
+fn ranker_table(head: &str, figures: &RankerFigures) -> String {
     let cell = |value: Option<f64>, interval: Option<Range>| match (value, interval) {
         (Some(value), Some(Range { low, high })) => format!("{value:.4} ({low:.4} to {high:.4})"),
         (Some(value), None) => format!("{value:.4}"),
         (None, _) => "-".to_owned(),
     };
-    let mut text = format!(
-        "{} impressions of {} people, {} rows skipped; unknown to the model: {} impressions by person, {} by clip\n",
-        report.rows, report.users, report.skipped_rows, report.unknown_users, report.unknown_videos
-    );
+    let mut text = format!("{head}\n");
     text += &format!(
         "{:<16}{:>10}{:>27}{:>27}{:>27}{:>27}\n",
         "task", "positives", "AUC", "gAUC", "log loss", "ECE"
     );
-    for (name, head) in &report.tasks {
+    for (name, head) in &figures.tasks {
         let (figures, intervals) = (&head.figures, &head.intervals);
         text += &format!(
             "{name:<16}{:>10}{:>27}{:>27}{:>27}{:>27}\n",
@@ -218,13 +223,14 @@ fn log_table(report: &LogReport) -> String {
             cell(figures.calibration_error, intervals.calibration_error)
         );
     }
+    let watch = &figures.watch;
     text += &format!(
         "watch time: XAUC {}, mean absolute error {} s\n",
-        cell(report.watch.xauc, report.watch.intervals.xauc),
-        cell(report.watch.mae_s, report.watch.intervals.mae_s)
+        cell(watch.xauc, watch.intervals.xauc),
+        cell(watch.mae_s, watch.intervals.mae_s)
     );
     text += &format!("{:<20}{:>8}{:>27}{:>27}\n", "duration, s", "rows", "XAUC", "error, s");
-    for bucket in &report.watch_by_duration {
+    for bucket in &figures.watch_by_duration {
         let range = format!("{:.1} to {:.1}", bucket.from_s, bucket.until_s);
         let watch = &bucket.watch;
         text += &format!(
@@ -238,7 +244,7 @@ fn log_table(report: &LogReport) -> String {
         "{:<20}{:>8}{:>12}{:>12}{:>12}{:>14}\n",
         "creator shown, times", "rows", "clicked", "predicted", "AUC", "of top halves"
     );
-    for group in &report.creator_groups {
+    for group in &figures.creator_groups {
         let range = format!("{} to {}", group.impressions_from, group.impressions_until);
         text += &format!(
             "{range:<20}{:>8}{:>12}{:>12}{:>12}{:>14}\n",

@@ -42,6 +42,9 @@ pub(crate) struct Feed {
     newcomer_clips: usize,
     #[arg(long, default_value_t = 7)]
     seed: u64,
+    /// Write a page with figures and plots, which needs nothing beside it.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Feed, context: &Context) -> anyhow::Result<()> {
@@ -59,6 +62,9 @@ pub(crate) fn run(args: &Feed, context: &Context) -> anyhow::Result<()> {
         clips: args.newcomer_clips,
     };
     let report = tokio::task::block_in_place(|| try_feeds(&options, ranker.as_ref()))?;
+    if let Some(path) = &args.report {
+        kinora_harness::page::write(&kinora_serving::trial::page(&report, args.seed), path)?;
+    }
     context.output.result(&report, || table(&report))?;
     Ok(())
 }

@@ -26,11 +26,17 @@ pub(crate) struct Retrieval {
     /// auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
+    /// Write a page with figures and plots, which needs nothing beside it.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Retrieval, context: &Context) -> anyhow::Result<()> {
     let report =
         tokio::task::block_in_place(|| evaluate(&args.model, &args.sequences, args.seed, args.device))?;
+    if let Some(path) = &args.report {
+        kinora_harness::page::write(&kinora_ranking::retrieval::page(&report), path)?;
+    }
     context.output.result(&report, || table(&report))?;
     Ok(())
 }

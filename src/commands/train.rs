@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use kinora_harness::device::DeviceChoice;
 use kinora_ranking::logs::{LogTrainOptions, train_log};
-use kinora_ranking::{Hyperparameters, TrainOptions, TrainOutcome, train};
+use kinora_ranking::{Hyperparameters, TrainOptions, TrainOutcome, read_hyperparameters, train};
 
 use crate::{Context, interrupt};
 
@@ -50,6 +50,9 @@ pub(crate) struct Ranker {
     promote: bool,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Hyperparameters that `kinora tune ranker` found [default: those of this version].
+    #[arg(long, value_name = "FILE.json", conflicts_with = "impressions")]
+    hyperparameters: Option<PathBuf>,
     /// Times that each example is seen; more than one overfits quickly.
     #[arg(long)]
     epochs: Option<u32>,
@@ -117,7 +120,10 @@ fn ranker(args: Ranker, context: &Context) -> anyhow::Result<()> {
     let Some(dataset) = args.dataset else { return log_ranker(args, context) };
     let rankers = context.rankers();
     let version = if args.out.is_none() { Some(rankers.next()?) } else { None };
-    let defaults = Hyperparameters::default();
+    let defaults = match &args.hyperparameters {
+        Some(path) => read_hyperparameters(path)?,
+        None => Hyperparameters::default(),
+    };
     let options = TrainOptions {
         dataset,
         out: version.as_deref().map(|version| rankers.path(version)).or(args.out).unwrap_or_default(),

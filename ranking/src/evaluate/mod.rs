@@ -3,109 +3,73 @@
 //! Scores come from the very code that serves, row by row as stored: what is measured here is
 //! what people would have been shown.
 
-use std::collections::{BTreeMap, HashMap};
+mod figures;
+mod page;
+
+use std::collections::HashMap;
 use std::path::Path;
 
-use kinora_schema::ranking::{TASKS, Task};
+use kinora_schema::ranking::{DENSE_FEATURES, Task};
 use serde::Serialize;
 
+pub use self::figures::{
+    CreatorGroup, DurationBucket, FigureIntervals, Figures, HeadFigures, RankerFigures, WatchFigures,
+    WatchIntervals,
+};
+pub(crate) use self::figures::{Judged, JudgedHead};
+pub use self::page::page;
 use crate::dataset::Dataset;
 use crate::error::{RankingError, Result};
-use crate::metrics;
 use crate::scorer::Ranker;
-
-/// Tasks whose order within one person's feed is reported.
-const GROUPED: [Task; 3] = [Task::Click, Task::LongView, Task::Like];
 
 /// Measures over one split. What the rows cannot tell is null.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EvalReport {
     pub split: String,
-    pub rows: usize,
-    pub users: usize,
-    pub tasks: BTreeMap<&'static str, TaskReport>,
-    pub watch: WatchReport,
-}
-
-/// Measures of one binary head.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TaskReport {
-    pub positives: usize,
-    pub auc: Option<f64>,
-    /// Within each person's rows, weighted by their number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub grouped_auc: Option<f64>,
-    pub log_loss: Option<f64>,
-    /// Expected calibration error over ten bins of equal counts.
-    pub calibration_error: Option<f64>,
-}
-
-/// Measures of the watch-time head.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct WatchReport {
-    pub xauc: Option<f64>,
-    /// Mean absolute error, in milliseconds.
-    pub mae_ms: Option<f64>,
-    pub mean_watch_ms: Option<f64>,
+    #[serde(flatten)]
+    pub figures: RankerFigures,
 }
 
 /// Evaluates the ranker in `model` on a split of `dataset`.
-pub fn evaluate(model: &Path, dataset: &Path, split: &str) -> Result<EvalReport> {
+pub fn evaluate(model: &Path, dataset: &Path, split: &str, seed: u64) -> Result<EvalReport> {
     let ranker = Ranker::load(model)?;
-    let dataset = Dataset::open(dataset)?;
-    let mut users = HashMap::new();
-    let mut groups: Vec<u32> = Vec::new();
-    let mut scores: [Vec<f32>; TASKS] = Default::default();
-    let mut outcomes: [Vec<bool>; TASKS] = Default::default();
-    let (mut predicted_ms, mut watched_ms) = (Vec::new(), Vec::new());
+    let judged = judge(&ranker, &Dataset::open(dataset)?, split)?;
+    Ok(EvalReport { split: split.to_owned(), figures: judged.figures(seed) })
+}
+
+/// What the ranker says of the rows of a split, beside what happened.
+pub(crate) fn judge(ranker: &Ranker, dataset: &Dataset, split: &str) -> Result<Judged> {
+    let creator_impressions = DENSE_FEATURES.iter().position(|name| *name == "creator_impressions");
+    let head = |task| JudgedHead { task, probabilities: Vec::new(), outcomes: Vec::new() };
+    let mut judged = Judged { heads: Task::ALL.map(head).into(), ..Judged::default() };
+    let mut users: HashMap<String, u32> = HashMap::new();
     for examples in dataset.examples(split)? {
         let mut inputs = Vec::new();
         for example in examples? {
             let next = users.len() as u32;
-            groups.push(*users.entry(example.user_id).or_insert(next));
-            for (outcomes, label) in outcomes.iter_mut().zip(example.labels) {
-                outcomes.push(label);
+            judged.people.push(*users.entry(example.user_id).or_insert(next));
+            for (head, label) in judged.heads.iter_mut().zip(example.labels) {
+                head.outcomes.push(label);
             }
-            watched_ms.push(example.watch_ms as f32);
+            judged.watched_s.push(example.watch_ms as f32 / 1000.0);
+            let is_known = example.duration_ms > 0;
+            judged.duration_s.push(if is_known { example.duration_ms as f32 / 1000.0 } else { f32::NAN });
+            // The feature is the logarithm of one more than the count.
+            let before = creator_impressions.map_or(0.0, |place| example.input.dense[place].exp_m1().round());
+            judged.creator_impressions.push(before);
             inputs.push(example.input);
         }
         for prediction in ranker.score(&inputs)? {
-            for (scores, probability) in scores.iter_mut().zip(prediction.probabilities) {
-                scores.push(probability);
+            for (head, probability) in judged.heads.iter_mut().zip(prediction.probabilities) {
+                head.probabilities.push(probability);
             }
-            predicted_ms.push(prediction.watch_ms);
+            judged.predicted_s.push(prediction.watch_ms / 1000.0);
         }
     }
-    if groups.is_empty() {
+    if judged.people.is_empty() {
         return Err(RankingError::TooFew { split: split.to_owned(), rows: 0, needed: 1 });
     }
-
-    let tasks = Task::ALL.into_iter().map(|task| {
-        let (scores, outcomes) = (&scores[task.index()], &outcomes[task.index()]);
-        let report = TaskReport {
-            positives: outcomes.iter().filter(|&&outcome| outcome).count(),
-            auc: metrics::auc(scores, outcomes),
-            grouped_auc: GROUPED
-                .contains(&task)
-                .then(|| metrics::grouped_auc(&groups, scores, outcomes))
-                .flatten(),
-            log_loss: metrics::log_loss(scores, outcomes),
-            calibration_error: metrics::calibration_error(scores, outcomes),
-        };
-        (task.as_str(), report)
-    });
-    let watched: f64 = watched_ms.iter().copied().map(f64::from).sum();
-    Ok(EvalReport {
-        split: split.to_owned(),
-        rows: groups.len(),
-        users: users.len(),
-        tasks: tasks.collect(),
-        watch: WatchReport {
-            xauc: metrics::xauc(&predicted_ms, &watched_ms),
-            mae_ms: metrics::mean_absolute_error(&predicted_ms, &watched_ms),
-            mean_watch_ms: Some(watched / watched_ms.len() as f64),
-        },
-    })
+    Ok(judged)
 }
 
 #[cfg(test)]
@@ -117,14 +81,24 @@ mod tests {
     fn a_trained_ranker_beats_chance_on_rows_it_never_saw() {
         let (root, _) = fixture::trained();
         let model = root.path().join("ranker");
-        let report = evaluate(&model, &root.path().join("dataset"), "test").unwrap();
-        let click = &report.tasks["click"];
-        assert!(click.auc.unwrap() > 0.8, "{report:?}");
-        assert!(click.calibration_error.unwrap() < 0.1, "{report:?}");
-        assert!(report.watch.xauc.unwrap() > 0.6, "{report:?}");
-        assert_eq!(report.tasks["report"].positives, 0);
-        assert_eq!(report.tasks["report"].auc, None);
+        let report = evaluate(&model, &root.path().join("dataset"), "test", 1).unwrap();
+        let RankerFigures { tasks, watch, .. } = &report.figures;
+        let click = &tasks["click"];
+        let auc = click.figures.auc.unwrap();
+        assert!(auc > 0.8, "{report:?}");
+        assert!(click.intervals.auc.is_some_and(|interval| interval.low < auc && auc < interval.high));
+        assert!(click.figures.calibration_error.unwrap() < 0.1, "{report:?}");
+        assert!(watch.xauc.unwrap() > 0.6, "{report:?}");
+        assert_eq!(tasks["report"].positives, 0);
+        assert_eq!(tasks["report"].figures.auc, None);
         let json = serde_json::to_value(&report).unwrap();
         assert!(json["tasks"]["click"]["auc"].is_number() && json["tasks"]["report"]["auc"].is_null());
+        let rows = |groups: &mut dyn Iterator<Item = usize>| groups.sum::<usize>();
+        assert_eq!(rows(&mut report.figures.creator_groups.iter().map(|it| it.rows)), report.figures.rows);
+        assert_eq!(report, evaluate(&model, &root.path().join("dataset"), "test", 1).unwrap());
+
+        // Every head that something happened to is on the page, and none that nothing did.
+        let html = kinora_harness::page::html(&page("A ranker", Vec::new(), &report.figures));
+        assert!(html.contains("Click") && !html.contains("Report: AUC") && !html.contains("NaN"));
     }
 }

@@ -108,16 +108,19 @@ fn files_become_a_ranker_that_predicts_a_later_day() {
 
     let test = [root.path().join("test.csv")];
     let report = evaluate_log(&options.out, &test, 1).unwrap();
-    let click = &report.tasks["click"];
+    let click = &report.figures.tasks["click"];
     assert!(click.figures.auc.unwrap() > 0.8, "{click:?}");
     // Ten bins of thirty rows are uncertain by half of this already.
     assert!(click.figures.calibration_error.unwrap() < 0.15, "{click:?}");
     let interval = click.intervals.auc.unwrap();
     assert!(interval.low < click.figures.auc.unwrap() && click.figures.auc.unwrap() < interval.high);
-    assert_eq!(report.tasks["not_interested"].figures.auc, None);
-    assert!(report.watch.xauc.unwrap() > 0.6 && report.watch.mae_s.unwrap() < 9.0, "{:?}", report.watch);
-    assert_eq!(report.watch_by_duration.iter().map(|bucket| bucket.watch.rows).sum::<usize>(), 300);
-    assert_eq!(report.creator_groups.iter().map(|group| group.rows).sum::<usize>(), 300);
+    assert_eq!(report.figures.tasks["not_interested"].figures.auc, None);
+    assert!(
+        report.figures.watch.xauc.unwrap() > 0.6 && report.figures.watch.mae_s.unwrap() < 9.0,
+        "{report:?}"
+    );
+    assert_eq!(report.figures.watch_by_duration.iter().map(|bucket| bucket.watch.rows).sum::<usize>(), 300);
+    assert_eq!(report.figures.creator_groups.iter().map(|group| group.rows).sum::<usize>(), 300);
     assert_eq!(report, evaluate_log(&options.out, &test, 1).unwrap());
 
     // One impression scores the same alone and among others, and after another training.

@@ -15,10 +15,12 @@ pub mod index;
 pub mod loss;
 pub mod metrics;
 pub mod model;
+mod page;
 pub mod seeker;
 pub mod sequences;
 pub mod train;
 
 pub use artifact::load;
 pub use evaluate::{RetrievalReport, evaluate};
+pub use page::page;
 pub use seeker::Seeker;

@@ -149,6 +149,18 @@ impl Data {
         })
     }
 
+    /// Mean loss of the rows held out, in nats a row, all heads together. Places are not known to the model, as
+    /// they are not when it serves.
+    pub(super) fn held_out_loss(&self, model: &RankerModel, device: &Device) -> Result<f64> {
+        let mut sum = 0.0;
+        for rows in self.held_out.chunks(SCORE_ROWS) {
+            let batch = self.rows.batch(rows, &self.normaliser, None, device);
+            let loss = model::loss(model.forward(batch), self.targets(rows, device));
+            sum += f64::from(read_floats(loss)?[0]) * rows.len() as f64;
+        }
+        Ok(sum / self.held_out.len() as f64)
+    }
+
     pub(super) fn calibrate(&self, model: &RankerModel, device: &Device) -> Result<[Platt; TASKS]> {
         let mut logits: [Vec<f32>; TASKS] = Default::default();
         for rows in self.held_out.chunks(SCORE_ROWS) {

@@ -197,8 +197,8 @@ fn a_refit_goes_on_from_what_an_earlier_ranker_knows() {
     options.hyperparameters.video_minimum = 1;
 
     let log_loss = |model: &Path| {
-        let report = crate::evaluate(model, &root.path().join("dataset"), "test").unwrap();
-        report.tasks["click"].log_loss.unwrap()
+        let report = crate::evaluate(model, &root.path().join("dataset"), "test", 1).unwrap();
+        report.figures.tasks["click"].figures.log_loss.unwrap()
     };
     finished(&options);
     let from_nothing = log_loss(&options.out);

@@ -5,6 +5,7 @@
 //! sees only what its own pages led to. Nothing here is served or stored.
 
 mod off_policy;
+mod page;
 mod run;
 
 use kinora_pipelines::PipelineError;
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 use crate::clock::DAY_MS;
 pub use off_policy::OffPolicyReport;
+pub use page::page;
 
 /// Why feeds could not be tried.
 #[derive(Debug, Error)]
