@@ -58,6 +58,9 @@ enum Command {
     /// Build a training set from the lake.
     #[command(subcommand)]
     Dataset(commands::dataset::Kind),
+    /// See what is in the lake, and check that it is sound.
+    #[command(subcommand)]
+    Lake(commands::lake::Action),
     /// Ask the lake a question in SQL.
     Sql(commands::sql::Args),
     /// Work with the physics-world corpus.
@@ -66,6 +69,9 @@ enum Command {
     /// Train a model.
     #[command(subcommand)]
     Train(commands::train::Model),
+    /// Search a model's hyperparameters.
+    #[command(subcommand)]
+    Tune(commands::tune::Model),
     /// Make a model quicker.
     #[command(subcommand)]
     Distill(commands::distill::Model),
@@ -191,9 +197,11 @@ fn run(command: Command, context: Context) -> anyhow::Result<()> {
             Command::Simulate(args) => commands::simulate::run(args, &context).await,
             Command::Compact(args) => commands::compact::run(args, &context).await,
             Command::Dataset(kind) => commands::dataset::run(kind, &context).await,
+            Command::Lake(action) => commands::lake::run(action, &context).await,
             Command::Sql(args) => commands::sql::run(args, &context).await,
             Command::Corpus(action) => commands::corpus::run(action, &context),
             Command::Distill(model) => commands::distill::run(model, &context),
+            Command::Tune(model) => commands::tune::run(model, &context),
             Command::Train(model) => commands::train::run(model, &context),
             Command::Ranker(action) => commands::ranker::run(action, &context),
             Command::Bench(model) => commands::bench::run(model, &context),

@@ -129,22 +129,32 @@ pub async fn add_histories(lake: &Lake, histories: &[HistoryRecord]) -> Result<u
 
 /// The record that counts of every person, ordered by id.
 pub async fn read_users(lake: &Lake) -> Result<Vec<UserRecord>> {
-    users_of(lake, &lake.session().await?).await
+    let sql = "select user_id, attributes, ingested_time_ms from users_latest order by user_id";
+    let users = users_by(lake, &lake.session().await?, sql).await?;
+    Ok(users.into_iter().map(|(_, user)| user).collect())
 }
 
-/// [`read_users`] as of a session.
-pub(crate) async fn users_of(lake: &Lake, context: &SessionContext) -> Result<Vec<UserRecord>> {
+/// Every record of every person with the time it came in, in the order in which one takes the place of another.
+pub(crate) async fn user_records_of(lake: &Lake, context: &SessionContext) -> Result<Vec<(i64, UserRecord)>> {
+    // Of records that came in together the one that `users_latest` takes is last.
+    let sql = "select user_id, attributes, ingested_time_ms from users
+        order by ingested_time_ms, user_id, attributes desc";
+    users_by(lake, context, sql).await
+}
+
+async fn users_by(lake: &Lake, context: &SessionContext, sql: &str) -> Result<Vec<(i64, UserRecord)>> {
     let path = lake.table_path(Table::Users);
     let mut users = Vec::new();
-    let sql = "select user_id, attributes from users_latest order by user_id";
     for_each_batch(context, sql, |batch| {
         let reader = Reader { batch, path: &path };
         let (ids, attributes) = (reader.text("user_id")?, reader.text("attributes")?);
+        let ingested = reader.int64("ingested_time_ms")?;
         users.extend((0..batch.num_rows()).filter_map(|row| {
-            Some(UserRecord {
+            let user = UserRecord {
                 user_id: UserId::new(text(ids.as_ref(), row)?),
                 attributes: from_json(text(attributes.as_ref(), row)),
-            })
+            };
+            Some((value(ingested.as_ref(), row)?, user))
         }));
         Ok(())
     })
@@ -154,23 +164,33 @@ pub(crate) async fn users_of(lake: &Lake, context: &SessionContext) -> Result<Ve
 
 /// The record that counts of every clip, ordered by id.
 pub async fn read_videos(lake: &Lake) -> Result<Vec<VideoRecord>> {
-    videos_of(lake, &lake.session().await?).await
+    let sql = "select * from videos_latest order by video_id";
+    let videos = videos_by(lake, &lake.session().await?, sql).await?;
+    Ok(videos.into_iter().map(|(_, video)| video).collect())
 }
 
-/// [`read_videos`] as of a session.
-pub(crate) async fn videos_of(lake: &Lake, context: &SessionContext) -> Result<Vec<VideoRecord>> {
+/// Every record of every clip with the time it came in, in the order in which one takes the place of another.
+pub(crate) async fn video_records_of(
+    lake: &Lake,
+    context: &SessionContext,
+) -> Result<Vec<(i64, VideoRecord)>> {
+    // Of records that came in together the one that `videos_latest` takes is last.
+    let sql = "select * from videos order by ingested_time_ms, video_id, attributes desc, caption desc,
+        topic desc, creator_id desc, duration_ms desc, created_time_ms desc";
+    videos_by(lake, context, sql).await
+}
+
+async fn videos_by(lake: &Lake, context: &SessionContext, sql: &str) -> Result<Vec<(i64, VideoRecord)>> {
     let path = lake.table_path(Table::Videos);
     let mut videos = Vec::new();
-    let sql = "select video_id, creator_id, duration_ms, created_time_ms, topic, caption, attributes
-        from videos_latest order by video_id";
     for_each_batch(context, sql, |batch| {
         let reader = Reader { batch, path: &path };
         let (ids, creators) = (reader.text("video_id")?, reader.text("creator_id")?);
         let (durations, created) = (reader.int64("duration_ms")?, reader.int64("created_time_ms")?);
         let (topics, captions) = (reader.text("topic")?, reader.text("caption")?);
-        let attributes = reader.text("attributes")?;
+        let (attributes, ingested) = (reader.text("attributes")?, reader.int64("ingested_time_ms")?);
         videos.extend((0..batch.num_rows()).filter_map(|row| {
-            Some(VideoRecord {
+            let video = VideoRecord {
                 video_id: VideoId::new(text(ids.as_ref(), row)?),
                 creator_id: text(creators.as_ref(), row).map(CreatorId::new),
                 duration_ms: value(durations.as_ref(), row),
@@ -178,7 +198,8 @@ pub(crate) async fn videos_of(lake: &Lake, context: &SessionContext) -> Result<V
                 topic: text(topics.as_ref(), row).map(str::to_owned),
                 caption: text(captions.as_ref(), row).map(str::to_owned),
                 attributes: from_json(text(attributes.as_ref(), row)),
-            })
+            };
+            Some((value(ingested.as_ref(), row)?, video))
         }));
         Ok(())
     })

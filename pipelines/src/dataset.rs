@@ -3,10 +3,12 @@
 //! The lake and time splits enter; one Parquet file a split and `manifest.json` leave.
 //! INVARIANT: an example's features come only from events strictly before its impression's time:
 //! all impressions of one timestamp are computed before any event of that timestamp is observed, and
-//! no outcome is replayed before its impression. Labels are those of the view `impression_outcomes`.
-//! The same lake gives the same bytes.
+//! no outcome is replayed before its impression. Attributes count from when they came in; nothing that
+//! came in after the cutoff counts at all. What was logged when an impression was served is taken as it was
+//! logged. Labels are those of the view `impression_outcomes`.
+//! The same versions of the tables and the same options give the same bytes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -14,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use datafusion::prelude::SessionContext;
 use kinora_schema::ranking::{
-    DENSE_FEATURES, DatasetManifest, RankingExample, SplitManifest, TASKS, Task, example_schema,
+    DENSE, DENSE_FEATURES, DatasetManifest, RankingExample, SplitManifest, TASKS, Task, example_schema,
     examples_to_batch,
 };
 use kinora_schema::table::Table;
@@ -28,7 +30,7 @@ use crate::catalog::for_each_batch;
 use crate::error::{PipelineError, Result};
 use crate::event_batch::{EventColumns, Reader, value};
 use crate::features::{FeatureState, long_view};
-use crate::lake::Lake;
+use crate::lake::{AsOf, Lake};
 use crate::progress::{OnProgress, Progress};
 use crate::replay::{catalog_state, for_each_event};
 
@@ -56,6 +58,8 @@ pub struct DatasetOptions {
     /// People who may not be learnt about: no example, record or history is theirs. What they did
     /// counts towards clips, creators and the platform, as it does in the feed.
     pub opted_out: HashSet<UserId>,
+    /// The tables as they were: a manifest's `table_versions` build its training set again.
+    pub as_of: AsOf,
 }
 
 /// Splits the lake's time in two: `train`, and `eval` with the last `eval_share` of the days, at
@@ -102,7 +106,7 @@ pub async fn build_ranking(
 ) -> Result<DatasetManifest> {
     check_splits(&options.splits)?;
     fs::create_dir_all(directory).map_err(PipelineError::io("create", directory))?;
-    let (context, table_versions) = pinned_session(lake).await?;
+    let (context, table_versions) = lake.session_as_of(&options.as_of).await?;
     let total = count_events(lake, &context).await?;
 
     let outcomes = read_outcomes(lake, &context).await?;
@@ -133,6 +137,7 @@ pub async fn build_ranking(
     let manifest = DatasetManifest {
         format: FORMAT,
         table_versions,
+        ingested_until_ms: options.as_of.ingested_until_ms,
         code_version: env!("CARGO_PKG_VERSION").to_owned(),
         dense_features: DENSE_FEATURES.iter().map(|&name| name.to_owned()).collect(),
         tasks: Task::ALL.to_vec(),
@@ -140,19 +145,6 @@ pub async fn build_ranking(
     };
     publish(directory, splits, &manifest)?;
     Ok(manifest)
-}
-
-/// A session and the versions that it reads, while others may be appending.
-async fn pinned_session(lake: &Lake) -> Result<(SessionContext, BTreeMap<String, u64>)> {
-    let mut before = lake.versions().await?;
-    loop {
-        let context = lake.session().await?;
-        let after = lake.versions().await?;
-        if before == after {
-            return Ok((context, after));
-        }
-        before = after;
-    }
 }
 
 fn check_splits(splits: &[Split]) -> Result<()> {
@@ -290,6 +282,7 @@ impl Pass<'_> {
             let within = |split: &Split| (split.from_ms..split.until_ms).contains(&time_ms);
             if let Some(writer) = self.writers.iter_mut().find(|writer| within(&writer.split)) {
                 self.state.note_video(event);
+                writer.logged_rows += u64::from(logged_features(event).is_some());
                 writer.push(example(&self.state, &self.outcomes, event))?;
             }
         }
@@ -315,16 +308,29 @@ fn example(
     let Outcome { mut labels, watch_ms, duration_ms } = outcomes.get(&key).copied().unwrap_or_default();
     let duration_ms = duration_ms.or(impression.duration_ms).or_else(|| state.recorded_ms(video_id));
     labels[Task::LongView.index()] = long_view(watch_ms, duration_ms);
+    let mut input = state.input(user_id, video_id, *event_time_ms, surface);
+    let logged = logged_features(impression);
+    input.dense = logged.unwrap_or(input.dense);
     RankingExample {
         impression_id: event_id.to_string(),
         user_id: user_id.as_str().to_owned(),
         event_time_ms: *event_time_ms,
         position: impression.position.and_then(|position| u16::try_from(position).ok()),
-        input: state.input(user_id, video_id, *event_time_ms, surface),
+        input,
         labels,
         watch_ms,
         duration_ms: duration_ms.unwrap_or_default(),
     }
+}
+
+/// The dense features that the impression was scored on, where all of them were logged: what served is what
+/// is learnt from, whatever came in late.
+fn logged_features(impression: &Event) -> Option<[f32; DENSE]> {
+    let mut dense = [0.0; DENSE];
+    for (value, name) in dense.iter_mut().zip(DENSE_FEATURES) {
+        *value = *impression.features.get(name)?;
+    }
+    Some(dense)
 }
 
 /// Writes one split beside its final name.
@@ -334,6 +340,7 @@ struct SplitWriter {
     writer: ArrowWriter<File>,
     buffer: Vec<RankingExample>,
     rows: u64,
+    logged_rows: u64,
 }
 
 struct WrittenSplit {
@@ -349,7 +356,7 @@ impl SplitWriter {
             WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
         let writer = ArrowWriter::try_new(file, example_schema(), Some(properties))
             .map_err(PipelineError::write_parquet(&partial))?;
-        Ok(Self { split, partial, writer, buffer: Vec::new(), rows: 0 })
+        Ok(Self { split, partial, writer, buffer: Vec::new(), rows: 0, logged_rows: 0 })
     }
 
     fn push(&mut self, example: RankingExample) -> Result<()> {
@@ -373,7 +380,15 @@ impl SplitWriter {
         let sha256 = sha256_of(&self.partial).map_err(PipelineError::io("read", &self.partial))?;
         let Split { name, from_ms, until_ms } = self.split;
         let file = format!("{name}.parquet");
-        let manifest = SplitManifest { name, file, from_ms, until_ms, rows: self.rows, sha256 };
+        let manifest = SplitManifest {
+            name,
+            file,
+            from_ms,
+            until_ms,
+            rows: self.rows,
+            logged_rows: self.logged_rows,
+            sha256,
+        };
         Ok(WrittenSplit { partial: self.partial, manifest })
     }
 }

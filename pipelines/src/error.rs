@@ -49,6 +49,10 @@ pub enum PipelineError {
     Dataset { path: PathBuf, source: CodecError },
     #[error("cannot write `{}`", path.display())]
     WriteParquet { path: PathBuf, source: parquet::errors::ParquetError },
+    #[error("version {version} of the table `{table}` is not in the lake, or no longer")]
+    Version { table: &'static str, version: u64, source: Box<deltalake::DeltaTableError> },
+    #[error("there is no model `{}` in the lake: there are {}", name.escape_debug(), model_names())]
+    NoModel { name: String },
     #[error("the splits are wrong: {reason}")]
     Splits { reason: String },
     #[error("the simulation is wrong: {reason}")]
@@ -129,4 +133,8 @@ fn disk_cause(error: &(dyn StdError + 'static)) -> Option<io::Error> {
 
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().trim_end().to_owned()
+}
+
+fn model_names() -> String {
+    crate::models::MODELS.iter().map(|model| model.name).collect::<Vec<_>>().join(", ")
 }

@@ -30,16 +30,20 @@ pub struct FeatureState {
     user_creators: HashMap<(u32, u32), Counts>,
     user_topics: HashMap<(u32, u32), Counts>,
     platform: Counts,
-    /// Imported histories by the time from which they may be known.
+    /// Imported histories and changed attributes, by the time from which they may be known.
     pending: BTreeMap<i64, Vec<Pending>>,
 }
 
-/// A history that is not known yet.
+/// What is not known yet.
 #[derive(Debug)]
-struct Pending {
-    /// Whose it is; `None` counts towards the clips alone.
-    user: Option<u32>,
-    interactions: VecDeque<Interaction>,
+enum Pending {
+    /// Without a user it counts towards the clips alone.
+    History {
+        user: Option<u32>,
+        interactions: VecDeque<Interaction>,
+    },
+    User(UserRecord),
+    Video(VideoRecord),
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +106,16 @@ impl FeatureState {
         self.name_video(index as usize);
     }
 
+    /// What is known of a person from a time on.
+    pub fn set_user_from(&mut self, from_ms: i64, user: UserRecord) {
+        self.pending.entry(from_ms).or_default().push(Pending::User(user));
+    }
+
+    /// What is known of a clip from a time on.
+    pub fn set_video_from(&mut self, from_ms: i64, video: VideoRecord) {
+        self.pending.entry(from_ms).or_default().push(Pending::Video(video));
+    }
+
     /// An imported history, oldest first, which becomes known at its `before_ms`: clips that a person
     /// watched, each with what they did. Without the person it counts towards the clips alone.
     pub fn set_history(&mut self, user: Option<&UserId>, before_ms: i64, items: &[HistoryRecord]) {
@@ -115,15 +129,26 @@ impl FeatureState {
             })
             .collect();
         let user = user.map(|user| self.user(user));
-        self.pending.entry(before_ms).or_default().push(Pending { user, interactions });
+        self.pending.entry(before_ms).or_default().push(Pending::History { user, interactions });
     }
 
-    /// Lets in the imported histories that are known at `now_ms`.
+    /// Lets in the imported histories and the attributes that are known at `now_ms`.
     pub fn advance(&mut self, now_ms: i64) {
         while let Some(entry) = self.pending.first_entry()
             && *entry.key() <= now_ms
         {
-            for Pending { user, mut interactions } in entry.remove() {
+            for pending in entry.remove() {
+                let (user, mut interactions) = match pending {
+                    Pending::History { user, interactions } => (user, interactions),
+                    Pending::User(user) => {
+                        self.set_user(user);
+                        continue;
+                    }
+                    Pending::Video(video) => {
+                        self.set_video(video);
+                        continue;
+                    }
+                };
                 for item in &interactions {
                     let has = |task| item.outcomes & bit(task) != 0;
                     let change = Change::ImportedWatch { long: has(Task::LongView), liked: has(Task::Like) };

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionContext, col, lit};
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, StructType, Transaction, engine::arrow_conversion::TryIntoKernel};
 use deltalake::protocol::{DeltaOperation, SaveMode};
@@ -28,7 +28,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::durable::create_directory;
 use crate::error::{PipelineError, Result};
 use crate::ingest::StoredIds;
-use crate::query::{LakeRuntime, new_session};
+use crate::query::{LakeRuntime, Policy, new_session};
 use store::SyncedStore;
 
 /// Handle to the lake; cheap to clone, shared between tasks.
@@ -45,6 +45,15 @@ struct Inner {
     /// Held by whoever checks what is stored before appending; see [`Lake::lock_for_ingest`].
     ingest: Mutex<StoredIds>,
     runtime: LakeRuntime,
+}
+
+/// The lake at an earlier time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AsOf {
+    /// Versions of tables by name; the latest of those that are not named.
+    pub versions: BTreeMap<String, u64>,
+    /// Leaves out what was ingested later than this, UTC milliseconds.
+    pub ingested_until_ms: Option<i64>,
 }
 
 /// Outcome of [`Lake::append_in_transaction`].
@@ -144,18 +153,59 @@ impl Lake {
     /// A session over the latest version of every table, with the analysts' views. All sessions of
     /// a lake share one memory budget.
     pub async fn session(&self) -> Result<SessionContext> {
+        Ok(self.session_as_of(&AsOf::default()).await?.0)
+    }
+
+    /// A session over what a role may see of the latest version of every table.
+    pub async fn session_for(&self, policy: &Policy) -> Result<SessionContext> {
+        Ok(self.new_session(&AsOf::default(), policy).await?.0)
+    }
+
+    /// A session over the tables as they were, with the analysts' views over that, and the versions that it
+    /// reads.
+    ///
+    /// # Errors
+    ///
+    /// Versions that the lake does not hold, or no longer.
+    pub async fn session_as_of(&self, as_of: &AsOf) -> Result<(SessionContext, BTreeMap<String, u64>)> {
+        self.new_session(as_of, &Policy::default()).await
+    }
+
+    async fn new_session(
+        &self,
+        as_of: &AsOf,
+        policy: &Policy,
+    ) -> Result<(SessionContext, BTreeMap<String, u64>)> {
         let context = new_session(&self.inner.runtime)?;
+        let mut versions = BTreeMap::new();
         for table in Table::ALL {
             let path = self.table_path(table);
-            let tables = self.current(table).await?;
-            let provider = tables[&table].table_provider().await.map_err(PipelineError::Read)?;
-            tables[&table]
-                .update_datafusion_session(&context.state())
-                .map_err(PipelineError::delta("read", path))?;
+            let mut opened = self.current(table).await?[&table].clone();
+            if let Some(&version) = as_of.versions.get(table.name())
+                && opened.version() != Some(version)
+            {
+                opened.load_version(version).await.map_err(|source| PipelineError::Version {
+                    table: table.name(),
+                    version,
+                    source: Box::new(source),
+                })?;
+            }
+            versions.insert(table.name().to_owned(), opened.version().unwrap_or_default());
+            let provider = opened.table_provider().await.map_err(PipelineError::Read)?;
+            opened.update_datafusion_session(&context.state()).map_err(PipelineError::delta("read", path))?;
+            let provider = match as_of.ingested_until_ms {
+                Some(until_ms) if table.has_ingested_time() => context
+                    .read_table(provider)
+                    .and_then(|rows| rows.filter(col("ingested_time_ms").lt_eq(lit(until_ms))))
+                    .map_err(PipelineError::Read)?
+                    .into_view(),
+                _ => provider,
+            };
+            let provider = policy.apply(&context, table, provider).map_err(PipelineError::Read)?;
             context.register_table(table.name(), provider).map_err(PipelineError::Read)?;
         }
-        crate::views::register(&context).await?;
-        Ok(context)
+        crate::models::register(&context).await?;
+        Ok((context, versions))
     }
 
     /// Held across "what is stored already?" and the append that depends on the answer, by tasks of

@@ -15,18 +15,18 @@ pub mod import;
 pub mod ingest;
 pub mod lake;
 pub mod log;
+pub mod models;
 pub mod progress;
 pub mod query;
 pub mod replay;
 pub mod sequences;
 pub mod simulate;
-pub mod views;
 
 pub use dataset::{DatasetOptions, Split, build_ranking};
 pub use error::{PipelineError, Result};
 pub use features::FeatureState;
 pub use ingest::{IngestReport, QuarantinedRow, file::ingest_file, ingest_events, quarantine};
-pub use lake::Lake;
+pub use lake::{AsOf, Lake};
 pub use log::{EventLog, compact};
 pub use progress::{OnProgress, Progress};
 

@@ -5,6 +5,7 @@
 //! SET are refused by the planner, whatever the caller's role.
 
 mod bounded;
+mod policy;
 
 use std::io;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use thiserror::Error;
 
+pub use self::policy::Policy;
 use crate::error::PipelineError;
 
 /// Memory that all queries of one lake may use together before they spill to disk, in bytes.

@@ -11,7 +11,7 @@ use datafusion::prelude::SessionContext;
 use kinora_schema::table::Table;
 use kinora_schema::{Event, UserId};
 
-use crate::catalog::{for_each_batch, histories_of, users_of, videos_of};
+use crate::catalog::{for_each_batch, histories_of, user_records_of, video_records_of};
 use crate::error::{PipelineError, Result};
 use crate::event_batch::EventColumns;
 use crate::features::FeatureState;
@@ -32,20 +32,34 @@ impl FeatureState {
     }
 }
 
-/// The state before any event: people, clips and the histories to come.
+/// The state before any event: people and clips as they were first recorded, and what became known of them
+/// later, histories among it. The first record of an id counts for all time before it: what was imported was so
+/// before it was imported.
 pub(crate) async fn catalog_state(
     lake: &Lake,
     context: &SessionContext,
     opted_out: &HashSet<UserId>,
 ) -> Result<FeatureState> {
     let mut state = FeatureState::default();
-    for user in users_of(lake, context).await? {
-        if !opted_out.contains(&user.user_id) {
+    let mut first = HashSet::new();
+    for (from_ms, user) in user_records_of(lake, context).await? {
+        if opted_out.contains(&user.user_id) {
+            continue;
+        }
+        if first.insert(user.user_id.clone()) {
             state.set_user(user);
+        } else {
+            // Not yet what is seen at the moment itself.
+            state.set_user_from(from_ms.saturating_add(1), user);
         }
     }
-    for video in videos_of(lake, context).await? {
-        state.set_video(video);
+    let mut first = HashSet::new();
+    for (from_ms, video) in video_records_of(lake, context).await? {
+        if first.insert(video.video_id.clone()) {
+            state.set_video(video);
+        } else {
+            state.set_video_from(from_ms.saturating_add(1), video);
+        }
     }
     let histories = histories_of(lake, context).await?;
     for history in histories.chunk_by(|a, b| a.user_id == b.user_id && a.before_ms == b.before_ms) {
@@ -55,7 +69,8 @@ pub(crate) async fn catalog_state(
     Ok(state)
 }
 
-/// Hands over every event in order, dated by that order, without the fields that features do not use.
+/// Hands over every event in order, dated by that order, without the fields that features do not use: what was
+/// logged at serving is left to impressions alone.
 pub(crate) async fn for_each_event(
     lake: &Lake,
     context: &SessionContext,
@@ -67,7 +82,7 @@ pub(crate) async fn for_each_event(
     context.sql(sorted).await.map_err(PipelineError::Read)?;
     let sql = "select e.event_id, e.kind, greatest(e.event_time_ms, i.event_time_ms + 1) as event_time_ms,
             e.user_id, e.video_id, e.creator_id, e.impression_id, e.watch_ms, e.duration_ms,
-            e.position, e.surface
+            e.position, e.surface, case when e.kind = 'impression' then e.features end as features
         from events e left join (
             select event_id, event_time_ms, user_id, video_id from events where kind = 'impression'
         ) i on i.event_id = case when e.kind <> 'impression' then e.impression_id end

@@ -94,12 +94,14 @@ pub(crate) fn write_dataset(directory: &Path, splits: &[(&str, &[RankingExample]
             file,
             from_ms: 0,
             until_ms: i64::MAX,
+            logged_rows: 0,
             rows: examples.len() as u64,
             sha256: format!("{:x}", Sha256::digest(&bytes)),
         }
     });
     let manifest = DatasetManifest {
         format: 2,
+        ingested_until_ms: None,
         table_versions: [("events".to_owned(), 1)].into(),
         code_version: "test".to_owned(),
         dense_features: DENSE_FEATURES.iter().map(ToString::to_string).collect(),

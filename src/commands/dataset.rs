@@ -1,13 +1,19 @@
 //! `kinora dataset`: what the trainers read, from the lake.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Subcommand;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
 use kinora_pipelines::dataset::splits_by_time;
 use kinora_pipelines::sequences::write_sequences;
-use kinora_pipelines::{DatasetOptions, Split, build_ranking};
+use kinora_pipelines::{AsOf, DatasetOptions, Split, build_ranking};
+use kinora_schema::UserId;
+use kinora_schema::ranking::{DatasetManifest, SplitManifest};
 
 use super::lake::{open_lake, shown};
 use crate::Context;
@@ -41,6 +47,13 @@ pub(crate) struct Ranking {
     /// Where the splits' days begin and end, as an offset from UTC such as `+08:00`.
     #[arg(long, default_value = "+00:00", allow_hyphen_values = true, value_parser = parse_offset)]
     utc_offset: Offset,
+    /// Leaves out what was ingested after this time, such as 2026-04-28T06:00:00Z: late events change nothing.
+    #[arg(long, value_name = "TIME")]
+    ingested_until: Option<Timestamp>,
+    /// Build the training set of this manifest again: the same versions of the tables, cutoff and splits. Its
+    /// files have the same bytes, unless people have since been erased or have turned personalisation off.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["splits", "utc_offset", "ingested_until"])]
+    again: Option<PathBuf>,
 }
 
 pub(crate) async fn run(kind: Kind, context: &Context) -> anyhow::Result<()> {
@@ -58,16 +71,19 @@ pub(crate) async fn run(kind: Kind, context: &Context) -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    let splits = if ranking.splits.is_empty() {
-        splits_by_time(&lake, 0.2).await?
-    } else {
-        ranking
-            .splits
-            .iter()
-            .map(|text| parse_split(text, ranking.utc_offset))
-            .collect::<anyhow::Result<_>>()?
+    let options = match &ranking.again {
+        Some(path) => again(path, opted_out)?,
+        None => {
+            let splits = if ranking.splits.is_empty() {
+                splits_by_time(&lake, 0.2).await?
+            } else {
+                let parse = |text: &String| parse_split(text, ranking.utc_offset);
+                ranking.splits.iter().map(parse).collect::<anyhow::Result<_>>()?
+            };
+            let ingested_until_ms = ranking.ingested_until.map(Timestamp::as_millisecond);
+            DatasetOptions { splits, opted_out, as_of: AsOf { ingested_until_ms, ..AsOf::default() } }
+        }
     };
-    let options = DatasetOptions { splits, opted_out };
     let manifest = shown("dataset", context.output.progress(), async |progress| {
         build_ranking(&lake, &ranking.out, &options, progress).await
     })
@@ -76,10 +92,26 @@ pub(crate) async fn run(kind: Kind, context: &Context) -> anyhow::Result<()> {
         let mut text = format!("training set in {}", ranking.out.display());
         for split in &manifest.splits {
             text += &format!("\n  {:<8} {:>9} examples  {}", split.name, split.rows, split.file);
+            if split.logged_rows > 0 {
+                text += &format!(" ({} with the features they were shown by)", split.logged_rows);
+            }
         }
         text
     })?;
     Ok(())
+}
+
+/// What a manifest says of the training set beside it.
+fn again(path: &Path, opted_out: HashSet<UserId>) -> anyhow::Result<DatasetOptions> {
+    let json = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let manifest: DatasetManifest = serde_json::from_slice(&json)
+        .with_context(|| format!("`{}` is not the manifest of a training set", path.display()))?;
+    let DatasetManifest { splits, table_versions: versions, ingested_until_ms, .. } = manifest;
+    let splits = splits
+        .into_iter()
+        .map(|SplitManifest { name, from_ms, until_ms, .. }| Split { name, from_ms, until_ms })
+        .collect();
+    Ok(DatasetOptions { splits, opted_out, as_of: AsOf { versions, ingested_until_ms } })
 }
 
 /// `YYYY-MM-DD` to the UTC milliseconds of its beginning.

@@ -183,6 +183,9 @@ pub struct DatasetManifest {
     pub format: u32,
     /// Delta version of each lake table that was read.
     pub table_versions: std::collections::BTreeMap<String, u64>,
+    /// What was ingested later was left out, UTC milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingested_until_ms: Option<i64>,
     pub code_version: String,
     pub dense_features: Vec<String>,
     pub tasks: Vec<Task>,
@@ -197,6 +200,9 @@ pub struct SplitManifest {
     pub from_ms: i64,
     pub until_ms: i64,
     pub rows: u64,
+    /// Rows whose features are those that were logged when the clip was shown.
+    #[serde(default)]
+    pub logged_rows: u64,
     /// SHA-256 of the file, in hex.
     pub sha256: String,
 }

@@ -40,6 +40,11 @@ impl Table {
         }
     }
 
+    /// Whether its rows say when they came in.
+    pub const fn has_ingested_time(self) -> bool {
+        !matches!(self, Self::Histories)
+    }
+
     pub fn schema(self) -> SchemaRef {
         let fields = match self {
             Self::Events => vec![

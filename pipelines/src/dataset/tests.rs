@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::catalog::{HistoryRecord, VideoRecord, add_histories, upsert_videos};
+use crate::catalog::{HistoryRecord, UserRecord, VideoRecord, add_histories, upsert_users, upsert_videos};
 use crate::fixtures::{NOW_MS, START_MS, event, outcome};
 use crate::ingest::ingest_events;
 use crate::progress::silent;
@@ -88,6 +88,81 @@ async fn building_twice_gives_the_same_bytes_and_the_manifest_is_true() {
     assert_eq!(manifest.splits[0].sha256, sha256_of(&file(&directory, "all.parquet")).unwrap());
     assert_eq!(serde_json::from_slice::<DatasetManifest>(&second[1]).unwrap(), manifest);
     assert_eq!(fs::read_dir(out).unwrap().count(), 2, "something was left behind");
+}
+
+#[tokio::test]
+async fn a_manifest_builds_its_training_set_again_whatever_came_in_since() {
+    let (directory, manifest) = built_from(history(20), &all_time()).await;
+    let names = ["all.parquet", MANIFEST_FILE];
+    let first = names.map(|name| fs::read(file(&directory, name)).unwrap());
+    let lake = Lake::open(directory.path().join("lake")).await.unwrap();
+    let late = history(40).split_off(30);
+    ingest_events(&lake, "late", late, NOW_MS + 1000).await.unwrap();
+    upsert_videos(&lake, &[record(1, Some(5_000))], NOW_MS + 1000).await.unwrap();
+
+    let again = directory.path().join("again");
+    let read_again = || names.map(|name| fs::read(again.join(name)).unwrap());
+    let pinned = AsOf { versions: manifest.table_versions.clone(), ingested_until_ms: None };
+    let options = DatasetOptions { as_of: pinned, ..all_time() };
+    build_ranking(&lake, &again, &options, &mut silent()).await.unwrap();
+    assert!(first == read_again(), "the pinned versions gave something else");
+
+    // The same by a cutoff alone, but for the manifest; without either, what came in late is there.
+    let cutoff = AsOf { ingested_until_ms: Some(NOW_MS), ..AsOf::default() };
+    let options = DatasetOptions { as_of: cutoff, ..all_time() };
+    let until = build_ranking(&lake, &again, &options, &mut silent()).await.unwrap();
+    assert!(first[0] == read_again()[0], "what was ingested after the cutoff counted");
+    assert_eq!(until.ingested_until_ms, Some(NOW_MS));
+    build_ranking(&lake, &again, &all_time(), &mut silent()).await.unwrap();
+    assert!(first[0] != read_again()[0]);
+
+    let missing = AsOf { versions: [("events".to_owned(), 99)].into(), ingested_until_ms: None };
+    let options = DatasetOptions { as_of: missing, ..all_time() };
+    let error = build_ranking(&lake, &again, &options, &mut silent()).await.unwrap_err();
+    assert!(error.to_string().contains("version 99 of the table `events`"), "{error}");
+}
+
+#[tokio::test]
+async fn attributes_count_from_when_they_came_in_and_the_first_ones_always() {
+    let directory = TempDir::new().unwrap();
+    let lake = Lake::open(directory.path().join("lake")).await.unwrap();
+    let shown = |number: u64, time_ms| event(number, EventKind::Impression, time_ms, "u1", "v1");
+    let change_ms = START_MS + 1000;
+    let times = [START_MS, change_ms, change_ms + 1];
+    let events = (1..).zip(times).map(|(number, time_ms)| shown(number, time_ms)).collect();
+    ingest_events(&lake, "test", events, NOW_MS).await.unwrap();
+    let of_topic = |topic: &str| VideoRecord { topic: Some(topic.to_owned()), ..record(1, None) };
+    let user = |age: &str| UserRecord { user_id: UserId::new("u1"), attributes: vec![format!("age={age}")] };
+    for (topic, age, from_ms) in [("dogs", "17", START_MS + 500), ("cats", "18", change_ms)] {
+        upsert_videos(&lake, &[of_topic(topic)], from_ms).await.unwrap();
+        upsert_users(&lake, &[user(age)], from_ms).await.unwrap();
+    }
+    let out = directory.path().join("dataset");
+    build_ranking(&lake, &out, &all_time(), &mut silent()).await.unwrap();
+    let seen: Vec<(bool, bool)> = read(&out.join("all.parquet"))
+        .iter()
+        .map(|example| {
+            let has = |tokens: &[String], token: &str| tokens.iter().any(|it| it == token);
+            let input = &example.input;
+            (has(&input.video_tokens, "topic=cats"), has(&input.person.tokens, "age=18"))
+        })
+        .collect();
+    assert_eq!(seen, [(false, false), (false, false), (true, true)]);
+}
+
+#[tokio::test]
+async fn what_was_logged_at_serving_is_taken_as_it_was_logged() {
+    let mut logged = event(1, EventKind::Impression, START_MS, "u1", "v1");
+    logged.features =
+        DENSE_FEATURES.iter().zip(0..).map(|(name, at)| ((*name).to_owned(), at as f32)).collect();
+    logged.features.insert("predicted_click".to_owned(), 0.5);
+    let mut partly = event(2, EventKind::Impression, START_MS + 1, "u1", "v1");
+    partly.features.insert(DENSE_FEATURES[0].to_owned(), 7.0);
+    let (directory, manifest) = built_from(vec![logged, partly], &all_time()).await;
+    let examples = read(&file(&directory, "all.parquet"));
+    assert!(examples[0].input.dense.iter().zip(0..).all(|(value, at)| (*value - at as f32).abs() < 1e-9));
+    assert!(examples[1].input.dense[0] < 7.0);
+    assert_eq!((manifest.splits[0].rows, manifest.splits[0].logged_rows), (2, 1));
 }
 
 #[tokio::test]

@@ -40,8 +40,8 @@ async fn views_answer_what_analysts_ask() {
         "event_date": "2026-01-05", "impressions": 10, "viewers": 2, "click_rate": 0.4, "long_view_rate": 0.1
     }]);
     assert_eq!(serde_json::Value::from(rows), expected);
-    for (view, _) in crate::views::VIEWS {
-        ask(&lake, &format!("select * from {view}")).await.unwrap();
+    for model in crate::models::MODELS {
+        ask(&lake, &format!("select * from {}", model.name)).await.unwrap();
     }
 }
 
