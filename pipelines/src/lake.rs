@@ -158,7 +158,9 @@ impl Lake {
 
     /// A session over what a role may see of the latest version of every table.
     pub async fn session_for(&self, policy: &Policy) -> Result<SessionContext> {
-        Ok(self.new_session(&AsOf::default(), policy).await?.0)
+        let context = self.empty_session()?;
+        self.fill(&context, policy).await?;
+        Ok(context)
     }
 
     /// A session over the tables as they were, with the analysts' views over that, and the versions that it
@@ -168,15 +170,31 @@ impl Lake {
     ///
     /// Versions that the lake does not hold, or no longer.
     pub async fn session_as_of(&self, as_of: &AsOf) -> Result<(SessionContext, BTreeMap<String, u64>)> {
-        self.new_session(as_of, &Policy::default()).await
+        let context = self.empty_session()?;
+        let versions = self.fill_as_of(&context, as_of, &Policy::default()).await?;
+        Ok((context, versions))
     }
 
-    async fn new_session(
+    /// A session without tables, to be filled.
+    pub fn empty_session(&self) -> Result<SessionContext> {
+        new_session(&self.inner.runtime)
+    }
+
+    /// Puts what a role may see of the latest version of every table into a session, and the views, in place of
+    /// what it had; the versions that it reads then.
+    pub async fn fill(&self, context: &SessionContext, policy: &Policy) -> Result<BTreeMap<String, u64>> {
+        self.fill_as_of(context, &AsOf::default(), policy).await
+    }
+
+    async fn fill_as_of(
         &self,
+        context: &SessionContext,
         as_of: &AsOf,
         policy: &Policy,
-    ) -> Result<(SessionContext, BTreeMap<String, u64>)> {
-        let context = new_session(&self.inner.runtime)?;
+    ) -> Result<BTreeMap<String, u64>> {
+        for model in crate::models::MODELS {
+            context.deregister_table(model.name).map_err(PipelineError::Read)?;
+        }
         let mut versions = BTreeMap::new();
         for table in Table::ALL {
             let path = self.table_path(table);
@@ -201,11 +219,11 @@ impl Lake {
                     .into_view(),
                 _ => provider,
             };
-            let provider = policy.apply(&context, table, provider).map_err(PipelineError::Read)?;
+            let provider = policy.apply(context, table, provider).map_err(PipelineError::Read)?;
             context.register_table(table.name(), provider).map_err(PipelineError::Read)?;
         }
-        crate::models::register(&context).await?;
-        Ok((context, versions))
+        crate::models::register(context).await?;
+        Ok(versions)
     }
 
     /// Held across "what is stored already?" and the append that depends on the answer, by tasks of

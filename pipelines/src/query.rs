@@ -17,15 +17,23 @@ use arrow::error::ArrowError;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
 
 pub use self::policy::Policy;
 use crate::error::PipelineError;
+
+/// What tools that ask for a database are told.
+pub const CATALOG: &str = "kinora";
 
 /// Memory that all queries of one lake may use together before they spill to disk, in bytes.
 const MEMORY_BYTES: usize = 1 << 30;
@@ -45,7 +53,8 @@ impl LakeRuntime {
 }
 
 pub(crate) fn new_session(runtime: &LakeRuntime) -> Result<SessionContext, PipelineError> {
-    let config = SessionConfig::new().with_information_schema(true);
+    let config =
+        SessionConfig::new().with_information_schema(true).with_default_catalog_and_schema(CATALOG, "public");
     let context = SessionContext::new_with_config_rt(config, Arc::clone(&runtime.0));
     bounded::register(&context).map_err(PipelineError::Read)?;
     Ok(context)
@@ -90,6 +99,8 @@ pub enum QueryError {
     Deadline { seconds: u64 },
     #[error("the query needs more memory than it may use: aggregate or filter more")]
     Memory,
+    #[error("the answer has more than {max_rows} rows: limit, filter or aggregate more")]
+    TooMany { max_rows: usize },
     #[error("the answer is larger than {max_bytes} bytes: select fewer columns, filter or aggregate more")]
     TooLarge { max_bytes: usize },
     #[error("the rows cannot be shown: {0}")]
@@ -107,11 +118,13 @@ pub async fn query(
         .map_err(|_| QueryError::Deadline { seconds: limits.deadline.as_secs() })?
 }
 
+fn reading() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}
+
 async fn run(context: &SessionContext, sql: &str, limits: QueryLimits) -> Result<QueryResult, QueryError> {
     let QueryLimits { max_rows, max_bytes, .. } = limits;
-    let read_only =
-        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let frame = context.sql_with_options(sql, read_only).await.map_err(refused)?;
+    let frame = context.sql_with_options(sql, reading()).await.map_err(refused)?;
     let mut stream = frame.execute_stream().await.map_err(failed)?;
     let schema = stream.schema();
     let (mut batches, mut rows, mut truncated) = (Vec::new(), 0, false);
@@ -129,6 +142,78 @@ async fn run(context: &SessionContext, sql: &str, limits: QueryLimits) -> Result
         batches.push(batch);
     }
     Ok(QueryResult { schema, batches, truncated, max_bytes })
+}
+
+/// The plan of one statement that only reads.
+///
+/// # Errors
+///
+/// Anything that is no question: DDL, DML (COPY among it), SET and the like.
+pub async fn plan(context: &SessionContext, statement: Statement) -> Result<LogicalPlan, QueryError> {
+    let plan = context.state().statement_to_plan(statement).await.map_err(refused)?;
+    read_only(&plan)?;
+    Ok(plan)
+}
+
+/// Refuses a plan that does anything but read.
+pub fn read_only(plan: &LogicalPlan) -> Result<(), QueryError> {
+    reading().verify_plan(plan).map_err(refused)
+}
+
+/// The rows of a plan as they come. An answer that passes a limit ends with an error instead of the row that
+/// would pass it; dropped, the stream stops the work.
+///
+/// # Errors
+///
+/// A plan that does anything but read, or cannot be run.
+pub async fn stream(
+    context: &SessionContext,
+    plan: LogicalPlan,
+    limits: QueryLimits,
+) -> Result<(SchemaRef, BoxStream<'static, Result<RecordBatch, QueryError>>), QueryError> {
+    read_only(&plan)?;
+    let late = QueryError::Deadline { seconds: limits.deadline.as_secs() };
+    let deadline = Instant::now() + limits.deadline;
+    let start = async { context.execute_logical_plan(plan).await?.execute_stream().await };
+    let batches = timeout_at(deadline, start).await.map_err(|_| late)?.map_err(failed)?;
+    let schema = batches.schema();
+    let bounded = Bounded { batches, limits, deadline, rows: 0, bytes: 0 };
+    let batches = futures::stream::try_unfold(bounded, async |mut bounded| {
+        Ok(bounded.next().await?.map(|batch| (batch, bounded)))
+    });
+    Ok((schema, batches.boxed()))
+}
+
+/// Batches, counted against the limits.
+struct Bounded {
+    batches: SendableRecordBatchStream,
+    limits: QueryLimits,
+    deadline: Instant,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Bounded {
+    async fn next(&mut self) -> Result<Option<RecordBatch>, QueryError> {
+        let QueryLimits { max_rows, max_bytes, deadline } = self.limits;
+        let late = |_| QueryError::Deadline { seconds: deadline.as_secs() };
+        let Some(batch) = timeout_at(self.deadline, self.batches.next()).await.map_err(late)? else {
+            return Ok(None);
+        };
+        let batch = batch.map_err(failed)?;
+        self.rows += batch.num_rows();
+        // Counted batch by batch: a buffer of an earlier one may have been freed, and its address be a new one's.
+        let mut memory = RecordBatchMemoryCounter::new();
+        memory.count_batch(&batch);
+        self.bytes += memory.memory_usage();
+        if self.rows > max_rows {
+            return Err(QueryError::TooMany { max_rows });
+        }
+        if self.bytes > max_bytes {
+            return Err(QueryError::TooLarge { max_bytes });
+        }
+        Ok(Some(batch))
+    }
 }
 
 impl QueryResult {

@@ -62,6 +62,8 @@ pub struct Parts {
     /// The video+audio model.
     pub engine: Engine,
     pub feed: FeedState,
+    /// Where analysts ask, whatever the protocol.
+    pub desk: analytics::Desk,
     /// Woken when a generation is enqueued.
     pub queue_wake: Notify,
     /// Cancelled when the server is asked to stop: streams, long polls and workers end on it.
@@ -110,6 +112,8 @@ pub enum AppError {
     Engine(#[from] GenerateError),
     #[error("loading the video model was interrupted")]
     Interrupted(#[from] JoinError),
+    #[error(transparent)]
+    Postgres(#[from] analytics::postgres::PostgresError),
     #[error("address {address} is in use; stop the other program or choose another port")]
     PortInUse { address: SocketAddr },
     #[error("cannot listen on {address}")]
@@ -123,7 +127,7 @@ impl App {
     pub async fn open(config: Config, clock: Clock) -> Result<Self, AppError> {
         let models_dir = config.storage.models();
         let engine = tokio::task::spawn_blocking(move || Engine::load(&models_dir)).await??;
-        Self::open_with(config, clock, engine).await
+        Box::pin(Self::open_with(config, clock, engine)).await
     }
 
     /// [`App::open`] with a model that is loaded already.
@@ -144,6 +148,7 @@ impl App {
         let feed = FeedState::load(&models_dir, cities, &interactions.features())?;
         assets::sweep(&db, &media).await?;
         Ok(Self(Arc::new(Parts {
+            desk: analytics::Desk::new(&config.analytics),
             config,
             clock,
             db,
@@ -234,6 +239,10 @@ pub async fn serve(
     });
 
     let mut background = JoinSet::new();
+    if let Some(endpoint) = analytics::postgres::Endpoint::open(&app.config.analytics).await? {
+        tracing::info!(address = ?endpoint.listener.local_addr(), "listening for PostgreSQL connections");
+        background.spawn(watched(app.clone(), analytics::postgres::serve(app.clone(), endpoint)));
+    }
     background.spawn(watched(app.clone(), compactor::run(app.clone())));
     for number in 0..app.config.generation.workers {
         let name = format!("{}-{number}", std::process::id());

@@ -2,7 +2,8 @@
 //! [`Viewer`] leaves, or a refusal. The signature of a handler shows what it demands: [`Viewer`],
 //! [`Moderator`], [`Analyst`] or [`Admin`].
 //!
-//! INVARIANT: only the SHA-256 of a token is stored; the token itself is shown once.
+//! INVARIANT: of a token only its SHA-256 is stored, and of one that may ask the lake a SCRAM verifier; neither can
+//! be used in its place. The token itself is shown once.
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
@@ -18,6 +19,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::analytics::Verifier;
 use crate::app::App;
 use crate::db::{Db, Tx};
 use crate::error::{ApiError, ApiResult, Json};
@@ -147,6 +149,37 @@ pub async fn viewer_of(db: &Db, token: &str, now_ms: i64) -> ApiResult<Viewer> {
     Ok(Viewer { user_id: UserId::new(user_id), role })
 }
 
+/// The viewer of the token with this id, at `now_ms`: for a connection that proved the token when it began.
+pub(crate) async fn viewer_by_id(db: &Db, token_id: &str, now_ms: i64) -> ApiResult<Viewer> {
+    const REFUSED: ApiError = ApiError::Unauthorized("the token is unknown, expired or revoked");
+    let row: Option<(String, String)> = sqlx::query_as(
+        "SELECT user_id, role FROM tokens
+         WHERE token_id = ? AND revoked_ms IS NULL AND (expires_ms IS NULL OR expires_ms > ?)",
+    )
+    .bind(token_id)
+    .bind(now_ms)
+    .fetch_optional(db.read())
+    .await?;
+    let (user_id, role) = row.ok_or(REFUSED)?;
+    let role = Role::parse(&role).ok_or(REFUSED)?;
+    Ok(Viewer { user_id: UserId::new(user_id), role })
+}
+
+/// What the token with this id is proven by without being sent. A token that is unknown, no longer good or not for
+/// asking the lake has a verifier that nothing fits.
+pub(crate) async fn verifier_of(db: &Db, token_id: &str, now_ms: i64) -> ApiResult<Verifier> {
+    let stored: Option<Option<Vec<u8>>> = sqlx::query_scalar(
+        "SELECT scram FROM tokens
+         WHERE token_id = ? AND revoked_ms IS NULL AND (expires_ms IS NULL OR expires_ms > ?)",
+    )
+    .bind(token_id)
+    .bind(now_ms)
+    .fetch_optional(db.read())
+    .await?;
+    let verifier = stored.flatten().and_then(|bytes| Verifier::from_bytes(&bytes));
+    Ok(verifier.unwrap_or_else(Verifier::of_nobody))
+}
+
 fn digest(token: &str) -> Vec<u8> {
     Sha256::digest(token.as_bytes()).to_vec()
 }
@@ -228,8 +261,8 @@ async fn create_token_in(tx: &mut Tx, new: NewToken, now_ms: i64) -> ApiResult<M
         expires_ms: new.ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms)),
     };
     sqlx::query(
-        "INSERT INTO tokens (token_id, token_sha256, user_id, role, name, created_ms, expires_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO tokens (token_id, token_sha256, user_id, role, name, created_ms, expires_ms, scram)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&minted.token_id)
     .bind(digest(&minted.token))
@@ -238,6 +271,7 @@ async fn create_token_in(tx: &mut Tx, new: NewToken, now_ms: i64) -> ApiResult<M
     .bind(new.name)
     .bind(now_ms)
     .bind(minted.expires_ms)
+    .bind(matches!(minted.role, Role::Analyst | Role::Admin).then(|| Verifier::of(&minted.token).to_bytes()))
     .execute(&mut **tx)
     .await?;
     Ok(minted)

@@ -2,6 +2,7 @@
 //! (`KINORA_SERVER__BIND`). Unknown keys are refused by name, so that a misspelt limit cannot
 //! silently leave its default in force.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use kinora_ranking::feed::Recipes;
+use kinora_schema::table::Table;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -23,6 +25,7 @@ pub struct Config {
     pub generation: GenerationConfig,
     pub limits: LimitsConfig,
     pub safety: SafetyConfig,
+    pub analytics: AnalyticsConfig,
     /// What the feed values, and what is being tried on whom.
     pub feed: Recipes,
 }
@@ -86,6 +89,47 @@ pub struct SafetyConfig {
     pub teen_daily_scroll_minutes: u32,
     /// Days within which a decision may be appealed (the law asks for at least six months).
     pub appeal_days: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnalyticsConfig {
+    /// Address and port of SQL over the `PostgreSQL` protocol; without it there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<SocketAddr>,
+    /// A certificate chain and its key, as PEM files. With them every connection must be encrypted; without them
+    /// only addresses of this machine are listened on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_certificate: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// Questions answered at the same time, over all protocols.
+    pub questions_at_once: usize,
+    /// Longest time for one answer.
+    pub deadline_s: u64,
+    /// Most rows, and bytes as Arrow, of one answer over `PostgreSQL`.
+    pub rows_max: usize,
+    pub bytes_max: usize,
+    /// Rows of a table that analysts may see, as a condition in SQL.
+    pub rows: BTreeMap<String, String>,
+    /// Columns of a table that are null to analysts, besides those that always are.
+    pub hidden: BTreeMap<String, Vec<String>>,
+}
+
+impl Default for AnalyticsConfig {
+    fn default() -> Self {
+        Self {
+            postgres: None,
+            tls_certificate: None,
+            tls_key: None,
+            questions_at_once: 8,
+            deadline_s: 120,
+            rows_max: 10_000_000,
+            bytes_max: 4 << 30,
+            rows: BTreeMap::new(),
+            hidden: BTreeMap::new(),
+        }
+    }
 }
 
 impl Default for ServerConfig {
@@ -193,12 +237,20 @@ impl Config {
             let place = "the configuration".to_owned();
             return Err(ConfigError::Invalid { key: key.to_owned(), place, problem });
         }
+        if let Err((key, problem)) = self.analytics.check() {
+            let place = "the configuration".to_owned();
+            return Err(ConfigError::Invalid { key: format!("analytics.{key}"), place, problem });
+        }
         let at_least_one = [
             ("server.request_timeout_ms", self.server.request_timeout_ms),
             ("generation.queue_max", self.generation.queue_max),
             ("limits.body_bytes", self.limits.body_bytes as u64),
             ("limits.event_log_bytes", self.limits.event_log_bytes),
             ("limits.page_size_max", u64::from(self.limits.page_size_max)),
+            ("analytics.questions_at_once", self.analytics.questions_at_once as u64),
+            ("analytics.deadline_s", self.analytics.deadline_s),
+            ("analytics.rows_max", self.analytics.rows_max as u64),
+            ("analytics.bytes_max", self.analytics.bytes_max as u64),
             ("safety.cameo_picture_bytes", self.safety.cameo_picture_bytes as u64),
         ];
         match at_least_one.into_iter().find(|(_, value)| *value == 0) {
@@ -208,6 +260,38 @@ impl Config {
                 problem: "must be at least 1".to_owned(),
             }),
             None => Ok(()),
+        }
+    }
+}
+
+impl AnalyticsConfig {
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let tables: Vec<&str> = Table::ALL.map(Table::name).into();
+        let known = |name: &String| {
+            tables.contains(&name.as_str()).then_some(()).ok_or_else(|| {
+                let tables = tables.join(", ");
+                format!("there is no table `{}`; there are {tables}", name.escape_debug())
+            })
+        };
+        self.rows.keys().try_for_each(known).map_err(|problem| ("rows", problem))?;
+        self.hidden.keys().try_for_each(known).map_err(|problem| ("hidden", problem))?;
+        for (name, columns) in &self.hidden {
+            for table in Table::ALL.into_iter().filter(|table| table.name() == name) {
+                let schema = table.schema();
+                if let Some(column) = columns.iter().find(|column| schema.field_with_name(column).is_err()) {
+                    let problem = format!("the table `{name}` has no column `{}`", column.escape_debug());
+                    return Err(("hidden", problem));
+                }
+            }
+        }
+        match (&self.tls_certificate, &self.tls_key, self.postgres) {
+            (Some(_), None, _) => Err(("tls_key", "a certificate needs its key".to_owned())),
+            (None, Some(_), _) => Err(("tls_certificate", "a key needs its certificate".to_owned())),
+            (None, None, Some(address)) if !address.ip().is_loopback() => Err((
+                "postgres",
+                format!("{address} can be reached from other machines: give `tls_certificate` and `tls_key`"),
+            )),
+            _ => Ok(()),
         }
     }
 }

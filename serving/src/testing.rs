@@ -78,7 +78,7 @@ impl TestApp {
         let mut config = Config::default();
         config.storage.data_dir = dir.path().to_owned();
         change(&mut config);
-        let app = App::open_with(config, Clock::fixed(NOW_MS), engine()).await.unwrap();
+        let app = Box::pin(App::open_with(config, Clock::fixed(NOW_MS), engine())).await.unwrap();
         Self { router: router(app.clone()), app, dir }
     }
 
@@ -93,7 +93,7 @@ impl TestApp {
         while interactions.strong_count() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let app = App::open_with(config, clock, engine()).await.unwrap();
+        let app = Box::pin(App::open_with(config, clock, engine())).await.unwrap();
         Self { router: crate::app::router(app.clone()), app, dir }
     }
 

@@ -7,6 +7,7 @@
     reason = "a step of a journey that fails ends it, and says where"
 )]
 
+mod analyst;
 mod bad_input;
 mod browser;
 mod cameo;

@@ -11,7 +11,7 @@ use arrow::ipc::writer::StreamWriter;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use kinora_pipelines::query::{QueryError, QueryLimits, QueryResult, query};
+use kinora_pipelines::query::{Policy, QueryError, QueryLimits, QueryResult, query};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -22,11 +22,18 @@ use crate::app::App;
 use crate::auth::{Analyst, Role, Viewer};
 use crate::error::{ApiError, ApiResult, Json, Problem, Query};
 
+mod desk;
+pub mod postgres;
+mod scram;
 mod summary;
 
 #[cfg(test)]
+mod access_tests;
+#[cfg(test)]
 mod tests;
 
+pub use desk::Desk;
+pub(crate) use scram::Verifier;
 pub use summary::{Clip, Day, Funnel, Summary};
 
 const ROWS_MAX: usize = 10_000;
@@ -84,9 +91,14 @@ struct Answer {
     ),
     security(("bearer" = []))
 )]
-async fn sql(State(app): State<App>, _: Analyst, Json(question): Json<Question>) -> ApiResult<Response> {
+async fn sql(
+    State(app): State<App>,
+    Analyst(viewer): Analyst,
+    Json(question): Json<Question>,
+) -> ApiResult<Response> {
     let max_rows = question.max_rows.unwrap_or(ROWS_MAX).min(ROWS_MAX);
-    let result = ask(&app, &question.query, max_rows).await?;
+    let policy = app.desk.policy(viewer.role)?;
+    let result = ask(&app, &policy, &question.query, max_rows).await?;
     match question.format {
         Format::Json => {
             let columns = result.schema.fields().iter().map(|field| field.name().clone()).collect();
@@ -104,13 +116,9 @@ async fn sql(State(app): State<App>, _: Analyst, Json(question): Json<Question>)
     }
 }
 
-async fn ask(app: &App, text: &str, max_rows: usize) -> ApiResult<QueryResult> {
-    let session = app.lake.session().await.map_err(ApiError::internal)?;
-    // A refused row holds whatever a client sent.
-    let quarantine = session.table("quarantine").await.map_err(ApiError::internal)?;
-    let quarantine = quarantine.drop_columns(&["raw"]).map_err(ApiError::internal)?.into_view();
-    session.deregister_table("quarantine").map_err(ApiError::internal)?;
-    session.register_table("quarantine", quarantine).map_err(ApiError::internal)?;
+async fn ask(app: &App, policy: &Policy, text: &str, max_rows: usize) -> ApiResult<QueryResult> {
+    let _seat = app.desk.seat().await?;
+    let session = app.lake.session_for(policy).await.map_err(ApiError::internal)?;
     let limits = QueryLimits { max_rows, max_bytes: BYTES_MAX, deadline: DEADLINE };
     query(&session, text, limits).await.map_err(|error| refusal(&error))
 }

@@ -2,6 +2,7 @@
 //! and the best clips come out, each a plain aggregate of `impression_outcomes`.
 
 use jiff::Timestamp;
+use kinora_pipelines::query::Policy;
 use kinora_schema::UserId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -121,7 +122,7 @@ fn clips_sql(condition: &str) -> String {
 
 async fn rows<T: serde::de::DeserializeOwned>(app: &App, sql: &str, max_rows: usize) -> ApiResult<Vec<T>> {
     // What this file asks is right or a defect: nothing of it came from the client.
-    let result = ask(app, sql, max_rows).await.map_err(|error| match error {
+    let result = ask(app, &Policy::default(), sql, max_rows).await.map_err(|error| match error {
         ApiError::BadRequest { detail, .. } => ApiError::internal(anyhow::anyhow!(detail)),
         other => other,
     })?;
