@@ -1,5 +1,5 @@
-"""What analysts use against a running server: psycopg with parameters, cursors and cancellation, and SQLAlchemy's
-catalogue queries, which dashboards send too.
+"""What analysts use against a running server: psycopg with parameters, cursors and cancellation, and SQLAlchemy
+with the queries by which dashboards find tables and columns.
 
 Arguments: HOST PORT TOKEN_ID TOKEN. Prints a JSON summary; any surprise ends with a traceback.
 """
@@ -65,6 +65,13 @@ def main() -> None:
     with engine.connect() as connection:
         funnel = connection.execute(sqlalchemy.text("select sum(shown), sum(clicked) from funnel")).one()
         assert funnel[0] >= funnel[1] > 0, funnel
+        catalogue = sqlalchemy.inspect(connection)
+        tables = set(catalogue.get_table_names()) | set(catalogue.get_view_names())
+        assert {"events", "impression_outcomes", "retention_by_cohort"} <= tables, tables
+        listed = connection.execute(sqlalchemy.text(
+            "select column_name, data_type from information_schema.columns where table_name = 'events'"
+        )).all()
+        assert ("event_time_ms", "Int64") in [tuple(row) for row in listed] and len(listed) == 17, listed
     engine.dispose()
     print(json.dumps({"days": len(rows), "events": streamed, "shown": int(funnel[0])}))
 

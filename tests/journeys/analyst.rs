@@ -51,7 +51,7 @@ fn psql_and_python_drivers_ask_the_lake() {
         assert!(run.status.success(), "{commands:?}: {}\n{}", printed(&run.stdout), printed(&run.stderr));
         printed(&run.stdout)
     };
-    assert!(psql(&["\\dt"]).contains("events"));
+    assert!(psql(&["\\d"]).contains("impression_outcomes"));
     let described = psql(&["\\d events"]);
     assert!(described.contains("event_time_ms") && described.contains("bigint"), "{described}");
     let answer =

@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::ParamValues;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::logical_expr::{ColumnarValue, LogicalPlan, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{Set, Statement as Sql};
@@ -240,6 +240,8 @@ impl Connection {
                 let context = app.lake.empty_session().map_err(|error| internal(&error))?;
                 setup_pg_catalog(&context, CATALOG, EmptyContextProvider)
                     .map_err(|error| internal(&error))?;
+                context.register_udf(version());
+                context.register_udf(to_regtype());
                 Arc::new(context)
             }
         };
@@ -259,7 +261,7 @@ impl Connection {
             Kind::Setting => {
                 SetShowHook.handle_extended_parse_query(&sql, &context, client).await.transpose()?
             }
-            Kind::Transaction | Kind::Forgotten(_) => None,
+            Kind::Transaction | Kind::BackToSavepoint | Kind::Forgotten(_) => None,
         };
         Ok(Planned { sql, plan, context })
     }
@@ -283,6 +285,7 @@ impl Connection {
                 return hooked(TransactionStatementHook.handle_simple_query(sql, context, client).await);
             }
             Kind::Setting => return hooked(SetShowHook.handle_simple_query(sql, context, client).await),
+            Kind::BackToSavepoint => return Ok(Response::TransactionStart(Tag::new("ROLLBACK"))),
             Kind::Forgotten(tag) => return Ok(Response::Execution(Tag::new(tag))),
             Kind::Question => {}
         }
@@ -328,6 +331,19 @@ impl Connection {
     }
 }
 
+/// `version()`, by which tools tell what they can ask.
+fn version() -> ScalarUDF {
+    let text = format!("PostgreSQL 16.6 (Kinora {})", env!("CARGO_PKG_VERSION"));
+    let answer = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(text.clone()))));
+    create_udf("version", Vec::new(), DataType::Utf8, Volatility::Stable, Arc::new(answer))
+}
+
+/// `to_regtype(name)`, by which drivers ask for types of extensions: there are none.
+fn to_regtype() -> ScalarUDF {
+    let answer = |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::Int32(None)));
+    create_udf("to_regtype", vec![DataType::Utf8], DataType::Int32, Volatility::Stable, Arc::new(answer))
+}
+
 /// A statement that was planned in a session.
 #[derive(Clone)]
 pub(crate) struct Planned {
@@ -345,6 +361,8 @@ enum Kind {
     Setting,
     /// BEGIN, COMMIT, ROLLBACK: there is nothing to roll back.
     Transaction,
+    /// A transaction that failed goes on: there was nothing to undo.
+    BackToSavepoint,
     /// What a pool sends to forget a connection's past.
     Forgotten(&'static str),
 }
@@ -383,6 +401,9 @@ fn kind_of(sql: &Sql) -> PgWireResult<Kind> {
         Sql::Set(Set::SetTimeZone { .. } | Set::SetNames { .. } | Set::SetTransaction { .. }) => {
             Kind::Forgotten("SET")
         }
+        Sql::Savepoint { .. } => Kind::Forgotten("SAVEPOINT"),
+        Sql::ReleaseSavepoint { .. } => Kind::Forgotten("RELEASE"),
+        Sql::Rollback { savepoint: Some(_), .. } => Kind::BackToSavepoint,
         Sql::StartTransaction { .. } | Sql::Commit { .. } | Sql::Rollback { .. } => Kind::Transaction,
         Sql::Discard { .. } => Kind::Forgotten("DISCARD ALL"),
         Sql::Deallocate { .. } => Kind::Forgotten("DEALLOCATE"),
