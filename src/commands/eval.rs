@@ -209,13 +209,13 @@ fn ranker_table(head: &str, figures: &RankerFigures) -> String {
     };
     let mut text = format!("{head}\n");
     text += &format!(
-        "{:<16}{:>10}{:>27}{:>27}{:>27}{:>27}\n",
+        "{:<16}{:>10}{:>29}{:>29}{:>29}{:>29}\n",
         "task", "positives", "AUC", "gAUC", "log loss", "ECE"
     );
     for (name, head) in &figures.tasks {
         let (figures, intervals) = (&head.figures, &head.intervals);
         text += &format!(
-            "{name:<16}{:>10}{:>27}{:>27}{:>27}{:>27}\n",
+            "{name:<16}{:>10}{:>29}{:>29}{:>29}{:>29}\n",
             head.positives,
             cell(figures.auc, intervals.auc),
             cell(figures.grouped_auc, intervals.grouped_auc),
@@ -229,12 +229,12 @@ fn ranker_table(head: &str, figures: &RankerFigures) -> String {
         cell(watch.xauc, watch.intervals.xauc),
         cell(watch.mae_s, watch.intervals.mae_s)
     );
-    text += &format!("{:<20}{:>8}{:>27}{:>27}\n", "duration, s", "rows", "XAUC", "error, s");
+    text += &format!("{:<20}{:>8}{:>29}{:>31}\n", "duration, s", "rows", "XAUC", "error, s");
     for bucket in &figures.watch_by_duration {
         let range = format!("{:.1} to {:.1}", bucket.from_s, bucket.until_s);
         let watch = &bucket.watch;
         text += &format!(
-            "{range:<20}{:>8}{:>27}{:>27}\n",
+            "{range:<20}{:>8}{:>29}{:>31}\n",
             watch.rows,
             cell(watch.xauc, watch.intervals.xauc),
             cell(watch.mae_s, watch.intervals.mae_s)

@@ -9,6 +9,8 @@ const HEIGHT: f64 = 220.0;
 const LEFT: f64 = 44.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 34.0;
+/// Width of a letter, about.
+const LETTER: f64 = 6.0;
 
 /// How the marks of a series look: what is judged is a disc, whatever stands beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,11 +226,20 @@ fn draw_bars(bars: &[Bar], measure: &Measure, series: usize) -> String {
                 );
             }
         }
-        marks += &format!(
-            "<text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-            floor + 18.0,
-            escape(name)
-        );
+        // Names that would run into each other stand at an angle.
+        marks += &if names.iter().any(|name| name.chars().count() as f64 * LETTER > group) {
+            let (x, y) = (middle + 4.0, floor + 12.0);
+            format!(
+                "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"end\" transform=\"rotate(-28 {x:.1} {y:.1})\">{}</text>",
+                escape(name)
+            )
+        } else {
+            format!(
+                "<text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                floor + 18.0,
+                escape(name)
+            )
+        };
     }
     marks
 }
