@@ -138,12 +138,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A panic is a bug: it is said in one line, for a report. Left out is the one that `deltalake` raises
-/// and catches itself where an upload fails; what it makes of that is reported as an error.
+/// A panic is a bug: it is said in one line, for a report. Left out are the one that `deltalake` raises
+/// and catches itself where an upload fails, and those of the reader of a stranger's columns, caught where they come
+/// in; what is made of them is reported as an error.
 fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, |place| format!(" at {place}"));
-        if place.contains("object_store") && place.contains("buffered.rs") {
+        let is_upload = place.contains("object_store") && place.contains("buffered.rs");
+        if is_upload || kinora_serving::events::columns::is_reading() {
             return;
         }
         let message = panic.payload_as_str().unwrap_or("panic");

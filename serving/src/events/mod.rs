@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
 use kinora_pipelines::QuarantinedRow;
 use kinora_schema::{Event, EventId, EventKind, SCHEMA_VERSION, UserId, VideoId};
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,7 @@ use crate::error::{ApiError, ApiResult, Json, Problem};
 use crate::feed;
 pub use interactions::{Interactions, InteractionsError};
 
+pub mod columns;
 pub mod compactor;
 mod interactions;
 pub mod outbox;
@@ -32,6 +35,7 @@ mod refused;
 #[cfg(test)]
 mod tests;
 
+const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 /// Most rows in one request.
 const ROWS_MAX: usize = 10_000;
 
@@ -79,20 +83,27 @@ enum Row {
     Refused(String),
 }
 
-/// Report what people did: one event, an array of events, or one a line (NDJSON). Sending a row
-/// again with the same `event_id` stores it once. The `user_id` is the token's; only an admin's
+/// Report what people did: one event, an array of events, one a line (NDJSON), or an Arrow IPC stream with
+/// columns named as the fields (texts, whole numbers and fractions, uncompressed). Sending a row again with the same `event_id` stores it once. The `user_id` is the token's; only an admin's
 /// token may report for others.
 #[utoipa::path(
     post, path = "/v1/events", tag = "events",
     request_body(content(
         (Vec<Object> = "application/json"),
-        (String = "application/x-ndjson")
+        (String = "application/x-ndjson"),
+        (Vec<u8> = "application/vnd.apache.arrow.stream")
     )),
     responses((status = 200, body = EventsAnswer), (status = 400, body = Problem), (status = 429, body = Problem)),
     security(("bearer" = []))
 )]
-async fn take(State(app): State<App>, viewer: Viewer, body: Bytes) -> ApiResult<Json<EventsAnswer>> {
-    let values = rows_of(&body)?;
+async fn take(
+    State(app): State<App>,
+    viewer: Viewer,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult<Json<EventsAnswer>> {
+    let is_arrow = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == ARROW_STREAM);
+    let values = if is_arrow { columns::rows_of(&body)? } else { rows_of(&body)? };
     let now_ms = app.clock.now_ms();
     let mut rows: Vec<Row> = values.into_iter().map(|value| row_of(value, &viewer, now_ms)).collect();
     let mut conn = app.db.read().acquire().await?;
@@ -166,9 +177,14 @@ fn rows_of(body: &[u8]) -> ApiResult<Vec<Result<Value, String>>> {
             .map(|line| serde_json::from_str(line).map_err(|_| line.to_owned()))
             .collect(),
     };
-    match rows.len() {
+    check_count(rows.len())?;
+    Ok(rows)
+}
+
+fn check_count(rows: usize) -> ApiResult<()> {
+    match rows {
         0 => Err(ApiError::BadRequest { param: None, detail: "the body holds no events".to_owned() }),
-        1..=ROWS_MAX => Ok(rows),
+        1..=ROWS_MAX => Ok(()),
         more => Err(ApiError::TooLarge(format!("{more} events in one request; send at most {ROWS_MAX}"))),
     }
 }
