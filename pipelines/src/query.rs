@@ -164,6 +164,32 @@ pub fn read_only(plan: &LogicalPlan) -> Result<(), QueryError> {
 /// would pass it; dropped, the stream stops the work.
 ///
 /// # Errors
+/// The plan of one statement in text that only reads.
+///
+/// # Errors
+///
+/// As [`plan`], and text that is no single statement.
+pub async fn plan_text(context: &SessionContext, text: &str) -> Result<LogicalPlan, QueryError> {
+    let state = context.state();
+    let statement =
+        state.sql_to_statement(text, &state.config_options().sql_parser.dialect).map_err(refused)?;
+    plan(context, statement).await
+}
+
+/// Types of a plan's `$1`, `$2`, ..., as far as the plan tells.
+///
+/// # Errors
+///
+/// Parameters that are used as two types at once.
+pub fn parameter_types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>, QueryError> {
+    let types = plan.get_parameter_types().map_err(refused)?;
+    let number = |name: &String| name.trim_start_matches('$').parse::<usize>().unwrap_or(usize::MAX);
+    let mut types: Vec<(usize, Option<DataType>)> =
+        types.into_iter().map(|(name, data_type)| (number(&name), data_type)).collect();
+    types.sort_by_key(|(number, _)| *number);
+    Ok(types.into_iter().map(|(_, data_type)| data_type).collect())
+}
+
 ///
 /// A plan that does anything but read, or cannot be run.
 pub async fn stream(

@@ -29,6 +29,7 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use tower_http::timeout::TimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::analytics::{Desk, Endpoint, EndpointError, Protocol};
 use crate::clock::{Clock, utc_year};
 use crate::config::Config;
 use crate::db::{Db, DbError};
@@ -63,7 +64,7 @@ pub struct Parts {
     pub engine: Engine,
     pub feed: FeedState,
     /// Where analysts ask, whatever the protocol.
-    pub desk: analytics::Desk,
+    pub desk: Desk,
     /// Woken when a generation is enqueued.
     pub queue_wake: Notify,
     /// Cancelled when the server is asked to stop: streams, long polls and workers end on it.
@@ -113,7 +114,7 @@ pub enum AppError {
     #[error("loading the video model was interrupted")]
     Interrupted(#[from] JoinError),
     #[error(transparent)]
-    Postgres(#[from] analytics::postgres::PostgresError),
+    Endpoint(#[from] EndpointError),
     #[error("address {address} is in use; stop the other program or choose another port")]
     PortInUse { address: SocketAddr },
     #[error("cannot listen on {address}")]
@@ -148,7 +149,7 @@ impl App {
         let feed = FeedState::load(&models_dir, cities, &interactions.features())?;
         assets::sweep(&db, &media).await?;
         Ok(Self(Arc::new(Parts {
-            desk: analytics::Desk::new(&config.analytics),
+            desk: Desk::new(&config.analytics),
             config,
             clock,
             db,
@@ -239,9 +240,10 @@ pub async fn serve(
     });
 
     let mut background = JoinSet::new();
-    if let Some(endpoint) = analytics::postgres::Endpoint::open(&app.config.analytics).await? {
-        tracing::info!(address = ?endpoint.listener.local_addr(), "listening for PostgreSQL connections");
-        background.spawn(watched(app.clone(), analytics::postgres::serve(app.clone(), endpoint)));
+    for protocol in [Protocol::Postgres, Protocol::FlightSql] {
+        let Some(endpoint) = Endpoint::open(protocol, &app.config.analytics).await? else { continue };
+        tracing::info!(address = ?endpoint.listener.local_addr(), "listening for {protocol} connections");
+        background.spawn(watched(app.clone(), endpoint.serve(app.clone())));
     }
     background.spawn(watched(app.clone(), compactor::run(app.clone())));
     for number in 0..app.config.generation.workers {

@@ -135,18 +135,23 @@ async fn demand(parts: &mut Parts, app: &App, role: Role) -> ApiResult<Viewer> {
 
 /// The viewer a token stands for at `now_ms`.
 pub async fn viewer_of(db: &Db, token: &str, now_ms: i64) -> ApiResult<Viewer> {
+    Ok(token_of(db, token, now_ms).await?.1)
+}
+
+/// The id of a token, and the viewer it stands for at `now_ms`.
+pub(crate) async fn token_of(db: &Db, token: &str, now_ms: i64) -> ApiResult<(String, Viewer)> {
     const REFUSED: ApiError = ApiError::Unauthorized("the token is unknown, expired or revoked");
-    let row: Option<(String, String)> = sqlx::query_as(
-        "SELECT user_id, role FROM tokens
+    let row: Option<(String, String, String)> = sqlx::query_as(
+        "SELECT token_id, user_id, role FROM tokens
          WHERE token_sha256 = ? AND revoked_ms IS NULL AND (expires_ms IS NULL OR expires_ms > ?)",
     )
     .bind(digest(token))
     .bind(now_ms)
     .fetch_optional(db.read())
     .await?;
-    let (user_id, role) = row.ok_or(REFUSED)?;
+    let (token_id, user_id, role) = row.ok_or(REFUSED)?;
     let role = Role::parse(&role).ok_or(REFUSED)?;
-    Ok(Viewer { user_id: UserId::new(user_id), role })
+    Ok((token_id, Viewer { user_id: UserId::new(user_id), role }))
 }
 
 /// The viewer of the token with this id, at `now_ms`: for a connection that proved the token when it began.

@@ -107,7 +107,7 @@ pub struct AnalyticsConfig {
     pub questions_at_once: usize,
     /// Longest time for one answer.
     pub deadline_s: u64,
-    /// Most rows, and bytes as Arrow, of one answer over `PostgreSQL`.
+    /// Most rows, and bytes as Arrow, of one answer over `PostgreSQL` and Flight SQL.
     pub rows_max: usize,
     pub bytes_max: usize,
     /// Rows of a table that analysts may see, as a condition in SQL.
@@ -130,6 +130,9 @@ impl Default for AnalyticsConfig {
             hidden: BTreeMap::new(),
         }
     }
+    /// Address and port of SQL over Arrow Flight SQL; without it there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flight_sql: Option<SocketAddr>,
 }
 
 impl Default for ServerConfig {
@@ -153,6 +156,7 @@ impl Default for StorageConfig {
 impl Default for GenerationConfig {
     fn default() -> Self {
         Self { workers: 1, daily_allotment: 30, peak_queue_depth: 8, credit_price: 4, queue_max: 64 }
+            flight_sql: None,
     }
 }
 
@@ -284,11 +288,19 @@ impl AnalyticsConfig {
                 }
             }
         }
-        match (&self.tls_certificate, &self.tls_key, self.postgres) {
-            (Some(_), None, _) => Err(("tls_key", "a certificate needs its key".to_owned())),
-            (None, Some(_), _) => Err(("tls_certificate", "a key needs its certificate".to_owned())),
-            (None, None, Some(address)) if !address.ip().is_loopback() => Err((
-                "postgres",
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(_), Some(_)) => return Ok(()),
+            (Some(_), None) => return Err(("tls_key", "a certificate needs its key".to_owned())),
+            (None, Some(_)) => return Err(("tls_certificate", "a key needs its certificate".to_owned())),
+            (None, None) => {}
+        }
+        let open = [("postgres", self.postgres), ("flight_sql", self.flight_sql)];
+        match open
+            .into_iter()
+            .find_map(|(key, address)| Some((key, address?)).filter(|(_, at)| !at.ip().is_loopback()))
+        {
+            Some((key, address)) => Err((
+                key,
                 format!("{address} can be reached from other machines: give `tls_certificate` and `tls_key`"),
             )),
             _ => Ok(()),

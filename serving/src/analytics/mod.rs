@@ -23,7 +23,9 @@ use crate::auth::{Analyst, Role, Viewer};
 use crate::error::{ApiError, ApiResult, Json, Problem, Query};
 
 mod desk;
-pub mod postgres;
+mod endpoint;
+mod flight;
+mod postgres;
 mod scram;
 mod summary;
 
@@ -33,6 +35,8 @@ mod access_tests;
 mod tests;
 
 pub use desk::Desk;
+pub(crate) use endpoint::Endpoint;
+pub use endpoint::{EndpointError, Protocol};
 pub(crate) use scram::Verifier;
 pub use summary::{Clip, Day, Funnel, Summary};
 

@@ -10,8 +10,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::io;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
@@ -50,83 +48,22 @@ use datafusion_postgres::pgwire::messages::cancel::CancelRequest;
 use datafusion_postgres::pgwire::messages::startup::Authentication;
 use datafusion_postgres::pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use datafusion_postgres::pgwire::tokio::process_socket;
-use datafusion_postgres::pgwire::tokio::tokio_rustls::TlsAcceptor;
-use datafusion_postgres::pgwire::tokio::tokio_rustls::rustls::ServerConfig;
-use datafusion_postgres::pgwire::tokio::tokio_rustls::rustls::crypto::ring;
-use datafusion_postgres::pgwire::tokio::tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use datafusion_postgres::pgwire::tokio::tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use futures::{Sink, SinkExt as _, StreamExt as _, stream};
 use kinora_pipelines::query::{self, CATALOG, QueryError};
-use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::endpoint::Endpoint;
 use super::scram::{self, Challenge};
 use crate::app::App;
 use crate::auth::{self, Role};
-use crate::config::AnalyticsConfig;
 
 /// Most connections at the same time.
 const CONNECTIONS_MAX: usize = 100;
 
-/// Why the endpoint could not be opened.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum PostgresError {
-    #[error("cannot listen on {address} for PostgreSQL connections")]
-    Listen { address: SocketAddr, source: io::Error },
-    #[error("cannot use {} for PostgreSQL connections: {reason}", path.display())]
-    Tls { path: PathBuf, reason: String },
-}
-
-/// Where connections come in, and how they are encrypted.
-pub(crate) struct Endpoint {
-    pub(crate) listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-}
-
-impl Endpoint {
-    /// Opens what the configuration asks for; nothing where it does not.
-    ///
-    /// # Errors
-    ///
-    /// An address that is taken, and a certificate that cannot be used: nothing goes on in plain text.
-    pub(crate) async fn open(config: &AnalyticsConfig) -> Result<Option<Self>, PostgresError> {
-        let Some(address) = config.postgres else { return Ok(None) };
-        let tls = match (&config.tls_certificate, &config.tls_key) {
-            (Some(certificate), Some(key)) => Some(acceptor(certificate, key)?),
-            _ => None,
-        };
-        let listener =
-            TcpListener::bind(address).await.map_err(|source| PostgresError::Listen { address, source })?;
-        Ok(Some(Self { listener, tls }))
-    }
-}
-
-fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, PostgresError> {
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |error: &dyn std::fmt::Display| PostgresError::Tls { path, reason: error.to_string() }
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| at(certificate)(&error))?;
-    if chain.is_empty() {
-        return Err(at(certificate)(&"it holds no certificate"));
-    }
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| at(key)(&error))?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| at(certificate)(&error))?;
-    config.alpn_protocols = vec![b"postgresql".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
 /// Answers connections until the server is asked to stop.
 pub(crate) async fn serve(app: App, endpoint: Endpoint) {
-    let Endpoint { listener, tls } = endpoint;
+    let Endpoint { listener, tls, .. } = endpoint;
     let shared = Arc::new(Shared {
         app: app.clone(),
         is_tls: tls.is_some(),
@@ -554,7 +491,7 @@ impl ExtendedQueryHandler for Handlers {
         self.0.session().await?;
         let parameters = match &planned.plan {
             Some(plan) => {
-                let types = parameter_types(plan)?;
+                let types = query::parameter_types(plan).map_err(|error| refusal(&error))?;
                 let types: Vec<Option<&DataType>> = types.iter().map(Option::as_ref).collect();
                 (!types.is_empty()).then(|| deserialize_parameters(portal, &types)).transpose()?
             }
@@ -591,7 +528,8 @@ impl QueryParser for Handlers {
             return Ok(Vec::new());
         };
         let of = |kind: Option<DataType>| kind.map_or(Ok(Type::UNKNOWN), |kind| into_pg_type(&kind));
-        parameter_types(plan)?.into_iter().map(of).collect()
+        let types = query::parameter_types(plan).map_err(|error| refusal(&error))?;
+        types.into_iter().map(of).collect()
     }
 
     fn get_result_schema(
@@ -608,16 +546,6 @@ impl QueryParser for Handlers {
             None => Ok(Vec::new()),
         }
     }
-}
-
-/// Types of `$1`, `$2`, ..., as far as the plan tells.
-fn parameter_types(plan: &LogicalPlan) -> PgWireResult<Vec<Option<DataType>>> {
-    let types = plan.get_parameter_types().map_err(|error| refused(&error))?;
-    let number = |name: &String| name.trim_start_matches('$').parse::<usize>().unwrap_or(usize::MAX);
-    let mut types: Vec<(usize, Option<DataType>)> =
-        types.into_iter().map(|(name, kind)| (number(&name), kind)).collect();
-    types.sort_by_key(|(number, _)| *number);
-    Ok(types.into_iter().map(|(_, kind)| kind).collect())
 }
 
 /// What the client asked for with `SET statement_timeout`.
