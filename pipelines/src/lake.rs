@@ -4,8 +4,14 @@
 //! INVARIANT: when an append returns, its files and its commit are on stable storage: every table
 //! reads and writes through a store that syncs.
 
+mod erase;
+mod export;
+mod files;
+mod listed;
 mod merge;
+mod retain;
 mod store;
+mod trace;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -28,9 +34,13 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::durable::create_directory;
 use crate::error::{PipelineError, Result};
 use crate::ingest::StoredIds;
-use crate::query::{LakeRuntime, Policy, new_session};
+use crate::query::{LakeRuntime, Policy};
+pub use erase::Erased;
+pub use export::Exported;
+pub use retain::{Retained, Retention, Version};
 use store::SyncedStore;
 
+pub use trace::{Trace, Traces};
 /// Handle to the lake; cheap to clone, shared between tasks.
 #[derive(Clone, Debug)]
 pub struct Lake {
@@ -346,7 +356,7 @@ async fn open_or_create(
     let url = ensure_table_uri(path.to_string_lossy())?;
     let mut opened = DeltaTableBuilder::from_url(url.clone())?.with_storage_backend(store, url).build()?;
     match opened.load().await {
-        Ok(()) => Ok(opened),
+        Ok(()) => evolved(table, opened).await,
         Err(DeltaTableError::NotATable(_)) => {
             let schema: StructType = table.schema().as_ref().try_into_kernel()?;
             opened
@@ -372,3 +382,14 @@ fn writer_properties() -> WriterProperties {
 
 #[cfg(test)]
 mod tests;
+/// The table with the columns that it has got since it was made: null in the rows of before.
+async fn evolved(table: Table, opened: DeltaTable) -> Result<DeltaTable, DeltaTableError> {
+    let known: StructType = opened.snapshot()?.schema().as_ref().clone();
+    let schema: StructType = table.schema().as_ref().try_into_kernel()?;
+    let added: Vec<_> =
+        schema.fields().filter(|field| known.field(field.name()).is_none()).cloned().collect();
+    if added.is_empty() { Ok(opened) } else { opened.add_columns().with_fields(added).await }
+}
+
+#[cfg(test)]
+mod erase_tests;

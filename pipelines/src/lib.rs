@@ -26,7 +26,7 @@ pub use dataset::{DatasetOptions, Split, build_ranking};
 pub use error::{PipelineError, Result};
 pub use features::FeatureState;
 pub use ingest::{IngestReport, QuarantinedRow, file::ingest_file, ingest_events, quarantine};
-pub use lake::{AsOf, Lake};
+pub use lake::{AsOf, Lake, Retention};
 pub use log::{EventLog, compact};
 pub use progress::{OnProgress, Progress};
 

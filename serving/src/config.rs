@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
+use kinora_pipelines::Retention;
 use kinora_ranking::feed::Recipes;
 use kinora_schema::table::Table;
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,7 @@ pub struct Config {
     pub limits: LimitsConfig,
     pub safety: SafetyConfig,
     pub analytics: AnalyticsConfig,
+    pub lake: LakeConfig,
     /// What the feed values, and what is being tried on whom.
     pub feed: Recipes,
 }
@@ -52,6 +55,36 @@ pub struct ServerConfig {
 pub struct StorageConfig {
     /// Everything that the installation keeps lies under this directory.
     pub data_dir: PathBuf,
+}
+
+/// How long the lake keeps what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LakeConfig {
+    /// Days that the lake can be read as it was, and that somebody who was erased is left in earlier versions. Most
+    /// laws that give a right to erasure allow a month.
+    pub history_days: u32,
+    /// Days of events that are kept, by the day they happened on; all where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_days: Option<u32>,
+    /// Days that refused rows are kept, which may hold anything.
+    pub quarantine_days: u32,
+}
+
+impl Default for LakeConfig {
+    fn default() -> Self {
+        Self { history_days: 7, events_days: None, quarantine_days: 30 }
+    }
+}
+
+impl LakeConfig {
+    pub fn retention(&self) -> Retention {
+        Retention {
+            history: Duration::from_secs(u64::from(self.history_days) * 86_400),
+            events_days: self.events_days,
+            quarantine_days: Some(self.quarantine_days),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,6 +130,9 @@ pub struct AnalyticsConfig {
     /// Address and port of SQL over the `PostgreSQL` protocol; without it there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub postgres: Option<SocketAddr>,
+    /// Address and port of SQL over Arrow Flight SQL; without it there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flight_sql: Option<SocketAddr>,
     /// A certificate chain and its key, as PEM files. With them every connection must be encrypted; without them
     /// only addresses of this machine are listened on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,6 +156,7 @@ impl Default for AnalyticsConfig {
     fn default() -> Self {
         Self {
             postgres: None,
+            flight_sql: None,
             tls_certificate: None,
             tls_key: None,
             questions_at_once: 8,
@@ -130,9 +167,6 @@ impl Default for AnalyticsConfig {
             hidden: BTreeMap::new(),
         }
     }
-    /// Address and port of SQL over Arrow Flight SQL; without it there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub flight_sql: Option<SocketAddr>,
 }
 
 impl Default for ServerConfig {
@@ -156,7 +190,6 @@ impl Default for StorageConfig {
 impl Default for GenerationConfig {
     fn default() -> Self {
         Self { workers: 1, daily_allotment: 30, peak_queue_depth: 8, credit_price: 4, queue_max: 64 }
-            flight_sql: None,
     }
 }
 
@@ -253,6 +286,7 @@ impl Config {
             ("limits.page_size_max", u64::from(self.limits.page_size_max)),
             ("analytics.questions_at_once", self.analytics.questions_at_once as u64),
             ("analytics.deadline_s", self.analytics.deadline_s),
+            ("lake.events_days", u64::from(self.lake.events_days.unwrap_or(1))),
             ("analytics.rows_max", self.analytics.rows_max as u64),
             ("analytics.bytes_max", self.analytics.bytes_max as u64),
             ("safety.cameo_picture_bytes", self.safety.cameo_picture_bytes as u64),
@@ -303,7 +337,7 @@ impl AnalyticsConfig {
                 key,
                 format!("{address} can be reached from other machines: give `tls_certificate` and `tls_key`"),
             )),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 }

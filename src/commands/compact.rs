@@ -1,7 +1,8 @@
 //! `kinora compact`: acknowledged events from the event log into the lake.
 
 use anyhow::Context as _;
-use kinora_pipelines::{EventLog, compact};
+use kinora_pipelines::log::CompactReport;
+use kinora_pipelines::{EventLog, Lake, compact};
 use kinora_serving::clock::Clock;
 
 use super::lake::{open_lake, refused};
@@ -13,11 +14,7 @@ use crate::Context;
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
-    let dir = context.config.storage.log();
-    let log = EventLog::open(&dir, context.config.limits.event_log_bytes)
-        .with_context(|| format!("cannot open the event log in {}", dir.display()))?;
-    let lake = open_lake(context).await?;
-    let report = compact(&log, &lake, Clock::system().now_ms()).await?;
+    let report = move_log(&open_lake(context).await?, context).await?;
     context.output.result(&report, || {
         format!(
             "{} segments moved, {} events accepted{}; {} bytes freed",
@@ -28,4 +25,16 @@ pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
         )
     })?;
     Ok(())
+}
+
+/// Moves what the event log holds into the lake.
+///
+/// # Errors
+///
+/// A log that a running server holds open.
+pub(crate) async fn move_log(lake: &Lake, context: &Context) -> anyhow::Result<CompactReport> {
+    let dir = context.config.storage.log();
+    let log = EventLog::open(&dir, context.config.limits.event_log_bytes)
+        .with_context(|| format!("cannot open the event log in {}", dir.display()))?;
+    Ok(compact(&log, lake, Clock::system().now_ms()).await?)
 }

@@ -8,6 +8,7 @@ use kinora_pipelines::models::{Layer, MODELS, Source};
 use kinora_pipelines::{IngestReport, Lake, OnProgress};
 use serde::Serialize;
 
+use kinora_pipelines::lake::{Retained, Version};
 use crate::Context;
 
 #[derive(Debug, Subcommand)]
@@ -26,6 +27,67 @@ pub(crate) struct CheckArgs {
     #[arg(value_name = "MODEL")]
     models: Vec<String>,
 }
+    /// Write views as Parquet files, all unless named: what is asked again and again is worked out once.
+    Build(BuildArgs),
+    /// List the versions of a table that can still be read.
+    History(HistoryArgs),
+    /// Let go of what has been kept for long enough: old events, refused rows, earlier versions.
+    ///
+    /// The server does it once a day; `[lake]` in the configuration says how long what is kept.
+    Retain,
+    /// Take a person out of every table.
+    ///
+    /// What others did stays and no longer names them. Earlier versions of the tables go with `kinora lake retain`, or
+    /// at once with `--now`.
+    Erase(EraseArgs),
+    /// Find what is left of a person: every file of the lake is read. Ends with 1 where there is something.
+    Traces(PersonArgs),
+    /// Write what the lake holds of a person into a new directory, as Parquet and as JSON lines.
+    Export(ExportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BuildArgs {
+    #[arg(value_name = "MODEL")]
+    models: Vec<String>,
+    /// The directory of the files.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct HistoryArgs {
+    /// The table: events, users, videos, histories or quarantine.
+    #[arg(default_value = "events")]
+    table: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PersonArgs {
+    /// The person's id.
+    #[arg(long, value_name = "ID")]
+    user: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EraseArgs {
+    #[command(flatten)]
+    person: PersonArgs,
+    /// Let go of all earlier versions too: nothing can be read as it was any more, and who is reading an earlier
+    /// version fails.
+    #[arg(long)]
+    now: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    person: PersonArgs,
+    /// A new directory.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
 
 pub(crate) async fn run(action: Action, context: &Context) -> anyhow::Result<()> {
     match action {
@@ -39,9 +101,110 @@ struct Listed {
     name: &'static str,
     layer: Layer,
     kind: &'static str,
+        Action::Build(args) => build(&args, context).await,
+        Action::History(args) => history(&args.table, context).await,
+        Action::Retain => retain(context).await,
+        Action::Erase(args) => erase(&args, context).await,
+        Action::Traces(args) => traces(&args.user, context).await,
+        Action::Export(args) => export(&args, context).await,
+    }
+}
+
+async fn build(args: &BuildArgs, context: &Context) -> anyhow::Result<()> {
+    let lake = open_lake(context).await?.on(args.engine.chosen()?);
+    let built = kinora_pipelines::models::build(&lake, &args.models, &args.out, &AsOf::default()).await?;
+    Ok(context.output.result(&built, || {
+        let line = |(model, rows): (&String, &u64)| format!("{model:<24}{rows:>12} rows");
+        built.rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    })?)
+}
+
+async fn history(name: &str, context: &Context) -> anyhow::Result<()> {
+    let Some(table) = Table::ALL.into_iter().find(|table| table.name() == name) else {
+        let names = Table::ALL.map(Table::name).join(", ");
+        anyhow::bail!("there is no table `{}`: there are {names}", name.escape_debug());
+    };
+    let versions = open_lake(context).await?.history(table).await?;
+    let line = |it: &Version| {
+        let time = Timestamp::from_millisecond(it.time_ms).map(|time| time.to_string()).unwrap_or_default();
+        format!("{:>8}  {time:<26}{}", it.version, it.operation)
+    };
+    Ok(context.output.result(&versions, || versions.iter().map(line).collect::<Vec<_>>().join("\n"))?)
+}
+
+async fn retain(context: &Context) -> anyhow::Result<()> {
+    let lake = open_lake(context).await?;
+    let retained = lake.retain(&context.config.lake.retention(), Timestamp::now().as_millisecond()).await?;
+    Ok(context.output.result(&retained, || told(&retained))?)
+}
+
+fn told(retained: &Retained) -> String {
+    let Retained { dropped_days, dropped_quarantine_rows, deleted_files, deleted_log_entries } = retained;
+    format!(
+        "dropped {} days of events and {dropped_quarantine_rows} refused rows; deleted {deleted_files} files and \
+         {deleted_log_entries} entries of histories",
+        dropped_days.len()
+    )
+}
+
+async fn erase(args: &EraseArgs, context: &Context) -> anyhow::Result<()> {
+    let (lake, user) = (open_lake(context).await?, person(&args.person)?);
+    // What waits in the log would come in afterwards.
+    super::compact::move_log(&lake, context).await?;
+    let erased = lake.erase(&user).await?;
+    let retained = if args.now {
+        let history = Retention { history: Duration::ZERO, ..context.config.lake.retention() };
+        Some(lake.retain(&history, Timestamp::now().as_millisecond()).await?)
+    } else {
+        None
+    };
+    let days = context.config.lake.history_days;
+    context.output.result(&json!({ "erased": erased, "retained": retained }), || {
+        let rows: u64 = erased.removed_rows.values().sum();
+        let after = match &retained {
+            Some(retained) => told(retained),
+            None => format!(
+                "earlier versions hold them for {days} days more, and one until the next `lake retain`"
+            ),
+        };
+        format!("removed {rows} rows, and the name from {} of others; {after}", erased.anonymised_rows)
+    })?;
+    Ok(())
+}
+
+async fn traces(user: &str, context: &Context) -> anyhow::Result<()> {
+    let user = person(&PersonArgs { user: user.to_owned() })?;
+    let traces = open_lake(context).await?.traces(&user).await?;
+    context.output.result(&traces, || {
+        let mut text = format!("read {} files, {} bytes", traces.files, traces.bytes);
+        for trace in &traces.found {
+            let place = if trace.is_history { "history" } else { "now" };
+            text += &format!("\n{:>8} values  {place:<8}{}", trace.values, trace.file.display());
+        }
+        text
+    })?;
+    match traces.found.len() {
+        0 => Ok(()),
+        1 => anyhow::bail!("one file names the person"),
+        more => anyhow::bail!("{more} files name the person"),
     about: &'static str,
     checks: usize,
 }
+async fn export(args: &ExportArgs, context: &Context) -> anyhow::Result<()> {
+    let (lake, user) = (open_lake(context).await?, person(&args.person)?);
+    super::compact::move_log(&lake, context).await?;
+    let exported = lake.export(&user, &args.out).await?;
+    Ok(context.output.result(&exported, || {
+        let rows = exported.rows.iter().map(|(table, rows)| format!("{rows} {table}"));
+        format!("wrote {} to {}", rows.collect::<Vec<_>>().join(", "), args.out.display())
+    })?)
+}
+
+fn person(args: &PersonArgs) -> anyhow::Result<UserId> {
+    anyhow::ensure!(!args.user.trim().is_empty(), "`--user` is empty: give a person's id");
+    Ok(UserId::new(args.user.clone()))
+}
+
 
 fn listed() -> Vec<Listed> {
     MODELS

@@ -1,19 +1,23 @@
 //! The compactor: every few seconds what the outbox and the event log hold is moved to the lake,
-//! and the metrics are folded; once an hour what is too old is deleted. A failing lake is retried;
+//! and the metrics are folded; once an hour what is too old is deleted, once a day in the lake. A failing lake is retried;
 //! the log keeps the events meanwhile, and refuses new ones once full.
 
 use std::time::Duration;
 
 use super::{InteractionsError, outbox};
 use crate::app::App;
+use crate::clock::DAY_MS;
 use crate::{ops, retention};
 
 const EVERY: Duration = Duration::from_secs(3);
 const PRUNE_EVERY_MS: i64 = 60 * 60 * 1000;
+/// The lake's files are all listed for it.
+const RETAIN_EVERY_MS: i64 = DAY_MS;
 
 /// Runs until the server is stopped.
 pub async fn run(app: App) {
     let mut prune_at_ms = app.clock.now_ms();
+    let mut retain_at_ms = prune_at_ms;
     while !app.shutdown.is_cancelled() {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -28,6 +32,15 @@ pub async fn run(app: App) {
             prune_at_ms = now_ms + PRUNE_EVERY_MS;
             if let Err(error) = retention::prune(&app.db, now_ms).await {
                 tracing::error!(error = %error, source = ?std::error::Error::source(&error), "cannot delete what is too old");
+            }
+        }
+        if now_ms >= retain_at_ms {
+            retain_at_ms = now_ms + RETAIN_EVERY_MS;
+            if let Err(error) = app.lake.retain(&app.config.lake.retention(), now_ms).await {
+                tracing::error!(
+                    error = error.one_line(),
+                    "cannot delete what the lake has kept for long enough"
+                );
             }
         }
     }

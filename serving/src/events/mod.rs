@@ -28,6 +28,7 @@ pub use interactions::{Interactions, InteractionsError};
 
 pub mod columns;
 pub mod compactor;
+mod erasure;
 mod interactions;
 pub mod outbox;
 mod refused;
@@ -40,7 +41,10 @@ const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 const ROWS_MAX: usize = 10_000;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(take))
+    OpenApiRouter::new()
+        .routes(routes!(take))
+        .routes(routes!(erasure::erase))
+        .routes(routes!(erasure::traces))
 }
 
 /// What became of one row.
