@@ -15,6 +15,7 @@ mod feed;
 mod guardian;
 mod kuairand;
 mod openai_client;
+mod kill;
 mod program;
 mod resume;
 mod structure;

@@ -133,6 +133,12 @@ impl Server {
         Client { base_url: self.base_url.clone(), token: self.token(user, "user") }
     }
 
+    /// Ends the server as a machine without memory, or a person without patience, would: `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Ends the server as an operator would, waits for it, and serves the same directory again.
     pub(crate) fn restart(mut self) -> Self {
         let pid = self.child.id().to_string();

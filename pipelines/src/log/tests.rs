@@ -217,6 +217,41 @@ async fn killed_between_commit_and_deletion_it_does_not_duplicate() {
 }
 
 #[tokio::test]
+async fn cut_at_every_byte_of_an_append_and_sent_again_every_event_is_in_the_lake_once() {
+    let directory = TempDir::new().unwrap();
+    let (log_path, lake_path) = (directory.path().join("log"), directory.path().join("lake"));
+    let log = EventLog::open(&log_path, ROOM).unwrap();
+    let events = impressions(3);
+    log.append(&events[..1]).unwrap();
+    let acknowledged = fs::read(segment_path(&log_path, 0)).unwrap().len();
+    log.append(&events[1..]).unwrap();
+    drop(log);
+    let whole = fs::read(segment_path(&log_path, 0)).unwrap();
+    let id = fs::read(log_path.join("id")).unwrap();
+    for cut in acknowledged..=whole.len() {
+        for path in [&log_path, &lake_path] {
+            let _ = fs::remove_dir_all(path);
+        }
+        fs::create_dir_all(&log_path).unwrap();
+        fs::write(log_path.join("id"), &id).unwrap();
+        fs::write(segment_path(&log_path, 0), &whole[..cut]).unwrap();
+        let log = EventLog::open(&log_path, ROOM).unwrap();
+        let lake = Lake::open(&lake_path).await.unwrap();
+        // Before the client sends again, and after.
+        if cut % 2 == 0 {
+            compact(&log, &lake, NOW_MS).await.unwrap();
+        }
+        log.append(&events[1..]).unwrap();
+        compact(&log, &lake, NOW_MS).await.unwrap();
+        let mut ids = event_ids(&lake).await;
+        ids.sort_unstable();
+        let mut expected: Vec<String> = events.iter().map(|event| event.event_id.to_string()).collect();
+        expected.sort_unstable();
+        assert_eq!(ids, expected, "cut at byte {cut} of {}", whole.len());
+    }
+}
+
+#[tokio::test]
 async fn a_log_begun_anew_is_another_log_and_its_events_are_taken() {
     let directory = TempDir::new().unwrap();
     let lake = Lake::open(directory.path().join("lake")).await.unwrap();
