@@ -61,6 +61,10 @@ enum Command {
     /// See what is in the lake, and check that it is sound.
     #[command(subcommand)]
     Lake(commands::lake::Action),
+    /// Run a Ballista cluster's scheduler or an executor.
+    #[cfg(feature = "ballista")]
+    #[command(subcommand)]
+    Cluster(commands::cluster::Action),
     /// Ask the lake a question in SQL.
     Sql(commands::sql::Args),
     /// Work with the physics-world corpus.
@@ -189,7 +193,9 @@ fn load_config(global: &Global) -> anyhow::Result<Config> {
 }
 
 fn run(command: Command, context: Context) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Plans are walked by recursion: those of nested views that come over the wire need more than the usual 2 MiB.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().thread_stack_size(16 << 20).enable_all().build()?;
     runtime.block_on(async {
         match command {
             Command::Demo(args) => Box::pin(commands::demo::run(args, context)).await,
@@ -199,6 +205,8 @@ fn run(command: Command, context: Context) -> anyhow::Result<()> {
             Command::Simulate(args) => commands::simulate::run(args, &context).await,
             Command::Compact(args) => commands::compact::run(args, &context).await,
             Command::Dataset(kind) => commands::dataset::run(kind, &context).await,
+            #[cfg(feature = "ballista")]
+            Command::Cluster(action) => commands::cluster::run(action, &context).await,
             Command::Lake(action) => commands::lake::run(action, &context).await,
             Command::Sql(args) => commands::sql::run(args, &context).await,
             Command::Corpus(action) => commands::corpus::run(action, &context),

@@ -53,6 +53,8 @@ pub enum PipelineError {
     Version { table: &'static str, version: u64, source: Box<deltalake::DeltaTableError> },
     #[error("there is no model `{}` in the lake: there are {}", name.escape_debug(), model_names())]
     NoModel { name: String },
+    #[error("no Ballista: {reason}")]
+    Engine { reason: String },
     #[error("the splits are wrong: {reason}")]
     Splits { reason: String },
     #[error("the simulation is wrong: {reason}")]

@@ -32,6 +32,7 @@ use parquet::file::properties::WriterProperties;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::durable::create_directory;
+use crate::engine::Engine;
 use crate::error::{PipelineError, Result};
 use crate::ingest::StoredIds;
 use crate::query::{LakeRuntime, Policy};
@@ -39,12 +40,13 @@ pub use erase::Erased;
 pub use export::Exported;
 pub use retain::{Retained, Retention, Version};
 use store::SyncedStore;
-
 pub use trace::{Trace, Traces};
+
 /// Handle to the lake; cheap to clone, shared between tasks.
 #[derive(Clone, Debug)]
 pub struct Lake {
     inner: Arc<Inner>,
+    engine: Engine,
 }
 
 #[derive(Debug)]
@@ -88,7 +90,13 @@ impl Lake {
         let runtime = LakeRuntime::new()?;
         let store = SyncedStore::new(&root);
         let (tables, ingest) = (Mutex::default(), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { root, store, tables, ingest, runtime }) })
+        Ok(Self { inner: Arc::new(Inner { root, store, tables, ingest, runtime }), engine: Engine::Local })
+    }
+
+    /// The same lake, whose questions are worked on by an engine.
+    #[must_use]
+    pub fn on(&self, engine: Engine) -> Self {
+        Self { inner: Arc::clone(&self.inner), engine }
     }
 
     /// Directory of the lake.
@@ -187,7 +195,7 @@ impl Lake {
 
     /// A session without tables, to be filled.
     pub fn empty_session(&self) -> Result<SessionContext> {
-        new_session(&self.inner.runtime)
+        self.engine.session(&self.inner.runtime)
     }
 
     /// Puts what a role may see of the latest version of every table into a session, and the views, in place of
@@ -219,8 +227,14 @@ impl Lake {
                 })?;
             }
             versions.insert(table.name().to_owned(), opened.version().unwrap_or_default());
-            let provider = opened.table_provider().await.map_err(PipelineError::Read)?;
-            opened.update_datafusion_session(&context.state()).map_err(PipelineError::delta("read", path))?;
+            let provider = if self.engine.is_remote() {
+                self.listed(context, table, &opened).await.map_err(PipelineError::Read)?
+            } else {
+                opened
+                    .update_datafusion_session(&context.state())
+                    .map_err(PipelineError::delta("read", path))?;
+                opened.table_provider().await.map_err(PipelineError::Read)?
+            };
             let provider = match as_of.ingested_until_ms {
                 Some(until_ms) if table.has_ingested_time() => context
                     .read_table(provider)
@@ -372,16 +386,6 @@ async fn open_or_create(
     }
 }
 
-async fn transaction_version(table: &DeltaTable, app_id: &str) -> Result<Option<i64>, DeltaTableError> {
-    table.snapshot()?.transaction_version(table.log_store().as_ref(), app_id).await
-}
-
-fn writer_properties() -> WriterProperties {
-    WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build()
-}
-
-#[cfg(test)]
-mod tests;
 /// The table with the columns that it has got since it was made: null in the rows of before.
 async fn evolved(table: Table, opened: DeltaTable) -> Result<DeltaTable, DeltaTableError> {
     let known: StructType = opened.snapshot()?.schema().as_ref().clone();
@@ -391,5 +395,15 @@ async fn evolved(table: Table, opened: DeltaTable) -> Result<DeltaTable, DeltaTa
     if added.is_empty() { Ok(opened) } else { opened.add_columns().with_fields(added).await }
 }
 
+async fn transaction_version(table: &DeltaTable, app_id: &str) -> Result<Option<i64>, DeltaTableError> {
+    table.snapshot()?.transaction_version(table.log_store().as_ref(), app_id).await
+}
+
+pub(crate) fn writer_properties() -> WriterProperties {
+    WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build()
+}
+
 #[cfg(test)]
 mod erase_tests;
+#[cfg(test)]
+mod tests;

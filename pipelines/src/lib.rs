@@ -4,8 +4,11 @@
 //! the feed see a person and a clip through the same [`features`]. Analysts ask in SQL ([`query`]).
 
 pub mod catalog;
+#[cfg(feature = "ballista")]
+pub mod cluster;
 pub mod dataset;
 mod durable;
+pub mod engine;
 pub mod error;
 pub mod event_batch;
 pub mod features;
@@ -23,6 +26,7 @@ pub mod sequences;
 pub mod simulate;
 
 pub use dataset::{DatasetOptions, Split, build_ranking};
+pub use engine::Engine;
 pub use error::{PipelineError, Result};
 pub use features::FeatureState;
 pub use ingest::{IngestReport, QuarantinedRow, file::ingest_file, ingest_events, quarantine};

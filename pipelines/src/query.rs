@@ -43,6 +43,11 @@ const MEMORY_BYTES: usize = 1 << 30;
 pub(crate) struct LakeRuntime(Arc<RuntimeEnv>);
 
 impl LakeRuntime {
+    #[cfg(feature = "ballista")]
+    pub(crate) fn env(&self) -> Arc<RuntimeEnv> {
+        Arc::clone(&self.0)
+    }
+
     pub(crate) fn new() -> Result<Self, PipelineError> {
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_BYTES)))
@@ -53,11 +58,15 @@ impl LakeRuntime {
 }
 
 pub(crate) fn new_session(runtime: &LakeRuntime) -> Result<SessionContext, PipelineError> {
-    let config =
-        SessionConfig::new().with_information_schema(true).with_default_catalog_and_schema(CATALOG, "public");
+    let config = configured(SessionConfig::new());
     let context = SessionContext::new_with_config_rt(config, Arc::clone(&runtime.0));
     bounded::register(&context).map_err(PipelineError::Read)?;
     Ok(context)
+}
+
+/// What all sessions have in common, wherever they are worked on.
+pub(crate) fn configured(config: SessionConfig) -> SessionConfig {
+    config.with_information_schema(true).with_default_catalog_and_schema(CATALOG, "public")
 }
 
 /// Bounds of one query.
@@ -155,15 +164,6 @@ pub async fn plan(context: &SessionContext, statement: Statement) -> Result<Logi
     Ok(plan)
 }
 
-/// Refuses a plan that does anything but read.
-pub fn read_only(plan: &LogicalPlan) -> Result<(), QueryError> {
-    reading().verify_plan(plan).map_err(refused)
-}
-
-/// The rows of a plan as they come. An answer that passes a limit ends with an error instead of the row that
-/// would pass it; dropped, the stream stops the work.
-///
-/// # Errors
 /// The plan of one statement in text that only reads.
 ///
 /// # Errors
@@ -190,6 +190,15 @@ pub fn parameter_types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>, Quer
     Ok(types.into_iter().map(|(_, data_type)| data_type).collect())
 }
 
+/// Refuses a plan that does anything but read.
+pub fn read_only(plan: &LogicalPlan) -> Result<(), QueryError> {
+    reading().verify_plan(plan).map_err(refused)
+}
+
+/// The rows of a plan as they come. An answer that passes a limit ends with an error instead of the row that
+/// would pass it; dropped, the stream stops the work.
+///
+/// # Errors
 ///
 /// A plan that does anything but read, or cannot be run.
 pub async fn stream(

@@ -15,6 +15,7 @@ use kinora_pipelines::{AsOf, DatasetOptions, Split, build_ranking};
 use kinora_schema::UserId;
 use kinora_schema::ranking::{DatasetManifest, SplitManifest};
 
+use super::engine::EngineArgs;
 use super::lake::{open_lake, shown};
 use crate::Context;
 
@@ -54,6 +55,8 @@ pub(crate) struct Ranking {
     /// files have the same bytes, unless people have since been erased or have turned personalisation off.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["splits", "utc_offset", "ingested_until"])]
     again: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineArgs,
 }
 
 pub(crate) async fn run(kind: Kind, context: &Context) -> anyhow::Result<()> {
@@ -71,6 +74,7 @@ pub(crate) async fn run(kind: Kind, context: &Context) -> anyhow::Result<()> {
             return Ok(());
         }
     };
+    let lake = lake.on(ranking.engine.chosen()?);
     let options = match &ranking.again {
         Some(path) => again(path, opted_out)?,
         None => {

@@ -1,14 +1,22 @@
 //! `kinora lake`: what is in the lake and whether it is sound; and what the data commands share: opening the
 //! lake, showing progress, saying what was refused.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use anyhow::Context as _;
 use clap::Subcommand;
+use jiff::Timestamp;
 use kinora_harness::progress::{Mode, Progress as Bar};
-use kinora_pipelines::models::{Layer, MODELS, Source};
-use kinora_pipelines::{IngestReport, Lake, OnProgress};
-use serde::Serialize;
-
 use kinora_pipelines::lake::{Retained, Version};
+use kinora_pipelines::models::{Layer, MODELS, Source};
+use kinora_pipelines::{AsOf, IngestReport, Lake, OnProgress, Retention};
+use kinora_schema::UserId;
+use kinora_schema::table::Table;
+use serde::Serialize;
+use serde_json::json;
+
+use super::engine::EngineArgs;
 use crate::Context;
 
 #[derive(Debug, Subcommand)]
@@ -19,14 +27,6 @@ pub(crate) enum Action {
     ///
     /// Ends with 1 where a row fails a check.
     Check(CheckArgs),
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct CheckArgs {
-    /// Check these models only.
-    #[arg(value_name = "MODEL")]
-    models: Vec<String>,
-}
     /// Write views as Parquet files, all unless named: what is asked again and again is worked out once.
     Build(BuildArgs),
     /// List the versions of a table that can still be read.
@@ -88,19 +88,19 @@ pub(crate) struct ExportArgs {
     /// A new directory.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// Check these models only.
+    #[arg(value_name = "MODEL")]
+    models: Vec<String>,
+}
 
 pub(crate) async fn run(action: Action, context: &Context) -> anyhow::Result<()> {
     match action {
         Action::Models => Ok(context.output.result(&listed(), list)?),
         Action::Check(args) => check(&args.models, context).await,
-    }
-}
-
-#[derive(Serialize)]
-struct Listed {
-    name: &'static str,
-    layer: Layer,
-    kind: &'static str,
         Action::Build(args) => build(&args, context).await,
         Action::History(args) => history(&args.table, context).await,
         Action::Retain => retain(context).await,
@@ -187,9 +187,9 @@ async fn traces(user: &str, context: &Context) -> anyhow::Result<()> {
         0 => Ok(()),
         1 => anyhow::bail!("one file names the person"),
         more => anyhow::bail!("{more} files name the person"),
-    about: &'static str,
-    checks: usize,
+    }
 }
+
 async fn export(args: &ExportArgs, context: &Context) -> anyhow::Result<()> {
     let (lake, user) = (open_lake(context).await?, person(&args.person)?);
     super::compact::move_log(&lake, context).await?;
@@ -205,6 +205,14 @@ fn person(args: &PersonArgs) -> anyhow::Result<UserId> {
     Ok(UserId::new(args.user.clone()))
 }
 
+#[derive(Serialize)]
+struct Listed {
+    name: &'static str,
+    layer: Layer,
+    kind: &'static str,
+    about: &'static str,
+    checks: usize,
+}
 
 fn listed() -> Vec<Listed> {
     MODELS

@@ -1,6 +1,8 @@
 //! One file a verb: its arguments, and what it does with them.
 
 pub(crate) mod bench;
+#[cfg(feature = "ballista")]
+pub(crate) mod cluster;
 pub(crate) mod compact;
 pub(crate) mod config;
 pub(crate) mod corpus;
@@ -8,6 +10,7 @@ pub(crate) mod dataset;
 pub(crate) mod demo;
 pub(crate) mod distill;
 pub(crate) mod doctor;
+mod engine;
 pub(crate) mod eval;
 mod eval_feed;
 mod eval_retrieval;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kinora_pipelines::query::{QueryLimits, query};
 use serde_json::json;
 
+use super::engine::EngineArgs;
 use super::lake::open_lake;
 use crate::Context;
 use crate::output::Output;
@@ -20,10 +21,12 @@ pub(crate) struct Args {
     /// Seconds that the query may take.
     #[arg(long, default_value_t = 300)]
     timeout_s: u64,
+    #[command(flatten)]
+    engine: EngineArgs,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let lake = open_lake(context).await?;
+    let lake = open_lake(context).await?.on(args.engine.chosen()?);
     let session = lake.session().await?;
     let deadline = Duration::from_secs(args.timeout_s);
     let limits = QueryLimits { max_rows: args.max_rows, deadline, ..QueryLimits::default() };

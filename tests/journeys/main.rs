@@ -11,11 +11,13 @@ mod analyst;
 mod bad_input;
 mod browser;
 mod cameo;
+#[cfg(feature = "ballista")]
+mod cluster;
 mod feed;
 mod guardian;
+mod kill;
 mod kuairand;
 mod openai_client;
-mod kill;
 mod program;
 mod resume;
 mod structure;

@@ -6,12 +6,14 @@
 //! tables and the views declared above it. A row of `impression_outcomes` is an impression with what the same
 //! person did with it, so that rates are plain averages.
 
+mod build;
 mod check;
 mod declared;
 
 use datafusion::prelude::SessionContext;
 use kinora_schema::table::Table;
 
+pub use self::build::{Built, build};
 pub use self::check::{Check, CheckReport, Checked, check};
 pub use self::declared::MODELS;
 use crate::error::{PipelineError, Result};
