@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::program::{fail, kinora, say, succeed, succeed_json, turn};
 
+/// Executors of Ballista 55.0 refuse a part of this one's plan; they say so, and nothing is left behind.
+const REFUSED: &str = "shadow_results";
+
 /// A process of the cluster, ended when dropped.
 struct Member(Child);
 
@@ -103,8 +106,6 @@ fn a_cluster_builds_what_one_process_builds_row_for_row() {
     // Executors take a moment to come; until then there is nobody to work.
     std::thread::sleep(Duration::from_secs(1));
 
-    // Executors of Ballista 55.0 refuse a part of this one's plan; they say so, and nothing is left behind.
-    const REFUSED: &str = "shadow_results";
     let listed = succeed_json(kinora(path).args(["lake", "models"]));
     let names = listed.as_array().unwrap().iter().filter(|model| model["kind"] == "view");
     let names: Vec<&str> =
